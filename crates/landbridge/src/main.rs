@@ -1,0 +1,2 @@
+//! The landbridge program.
+fn main() {}
