@@ -1,2 +1,34 @@
-//! Developer commands.
-fn main() {}
+//! Developer commands, run as `cargo xtask COMMAND`: one file each.
+
+mod ci;
+mod lab;
+mod test;
+mod workspace;
+
+use clap::{Parser, Subcommand};
+
+/// Developer commands of Landbridge.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs every test: the workspace's own, then the lab.
+    Test(test::Args),
+    /// Boots real kernels and runs the lab's scenarios in them.
+    Lab(lab::Args),
+    /// Runs what CI runs: format, lints, docs, then every test.
+    Ci(ci::Args),
+}
+
+fn main() -> anyhow::Result<std::process::ExitCode> {
+    match Cli::parse().command {
+        Command::Test(args) => test::run(&args),
+        Command::Lab(args) => lab::run(&args),
+        Command::Ci(args) => ci::run(&args),
+    }
+}
