@@ -1,1 +1,47 @@
-//! (skeleton)
+//! Who may reach a buffer, and how.
+//!
+//! A [`Buffer`] has one owner, its [`Exporter`], and many users, its
+//! [`Importer`]s. Before an importer gets anything, the two agree on
+//! [`Terms`](terms::Terms): how the memory may be reached, with what caching,
+//! and what may happen to it meanwhile. The [`Exchange`] enforces the terms
+//! across every border: thread, process, VM. Nothing leaves it without terms.
+//!
+//! - [`terms`]: what an exporter offers, what an importer needs, and the
+//!   negotiation that ends in terms or in a refusal that lists every unmet need;
+//! - [`buffer`], [`attachment`]: the buffer and one importer's hold on it;
+//! - [`exporters`], [`importers`]: who brings memory, who uses it;
+//! - [`fence`], [`reservation`]: the order of their work;
+//! - [`registry`]: buffers by UUID; [`tenant`]: who pays for what.
+//!
+//! Locks are taken in this order: registry, one reservation, importer state.
+//! None is held while a VMM is asked for something.
+
+#![forbid(unsafe_code)]
+
+pub mod attachment;
+pub mod buffer;
+pub mod caching;
+pub mod error;
+pub mod exchange;
+pub mod exporter;
+pub mod exporters;
+pub mod fence;
+pub mod importer;
+pub mod importers;
+pub mod ranges;
+pub mod registry;
+pub mod reservation;
+pub mod tenant;
+pub mod terms;
+
+pub use attachment::Attachment;
+pub use buffer::{Buffer, BufferId};
+pub use caching::{Caching, CachingSource, KnownCaching};
+pub use error::Error;
+pub use exchange::Exchange;
+pub use exporter::{Exporter, Memory};
+pub use fence::{Fence, FenceSignaller};
+pub use importer::Importer;
+pub use registry::Registry;
+pub use reservation::{Reservation, Usage};
+pub use tenant::{Limits, Tenant};

@@ -1,0 +1,121 @@
+//! One importer's hold on a buffer.
+
+use landbridge_dmabuf::{Access, AccessGuard, Exclusive, Loan, Storage};
+
+use crate::buffer::{Buffer, ImporterStatus};
+use crate::error::Error;
+use crate::exporter::Memory;
+use crate::importer::Importer;
+use crate::tenant::{Charge, Resource, Tenant};
+use crate::terms::{Direction, Method, Refusal, Terms, Unmet};
+
+/// One importer's hold on a buffer, under agreed terms. It gives what the
+/// terms say and nothing else; dropping it detaches the importer.
+#[derive(Debug)]
+pub struct Attachment {
+    buffer: Buffer,
+    importer: String,
+    number: u64,
+    terms: Terms,
+    _charge: Charge,
+}
+
+impl Attachment {
+    pub(crate) fn new(
+        buffer: &Buffer,
+        importer: &impl Importer,
+        tenant: &Tenant,
+    ) -> Result<Self, Error> {
+        let name = importer.name();
+        let terms = buffer.ask(&name, &importer.needs())?;
+        let charge = tenant.charge(Resource::Attachments, 1)?;
+        let number = buffer.add_importer(ImporterStatus {
+            name: name.clone(),
+            terms,
+        });
+        tracing::debug!(buffer = %buffer.id(), importer = name, "attached");
+        Ok(Self {
+            buffer: buffer.clone(),
+            importer: name,
+            number,
+            terms,
+            _charge: charge,
+        })
+    }
+
+    /// The buffer.
+    pub fn buffer(&self) -> &Buffer {
+        &self.buffer
+    }
+
+    /// What was agreed.
+    pub fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    /// Who holds it.
+    pub fn importer(&self) -> &str {
+        &self.importer
+    }
+
+    /// Maps the whole buffer for the CPU of this process.
+    pub(crate) fn map(&self) -> Result<Memory, Error> {
+        self.require(Method::Cpu)?;
+        let access = if self.terms.direction().writes() {
+            Access::ReadWrite
+        } else {
+            Access::ReadOnly
+        };
+        self.buffer.exporter().map(access)
+    }
+
+    /// Brackets CPU access in `direction`, which the terms must cover.
+    pub(crate) fn begin_access(
+        &self,
+        direction: Direction,
+    ) -> Result<Option<AccessGuard<'_>>, Error> {
+        if direction.writes() && !self.terms.direction().writes() {
+            return Err(self.refusal(Unmet::Writable).into());
+        }
+        self.buffer.exporter().begin_access(direction)
+    }
+
+    /// The whole memory as this importer's own until the value is dropped.
+    pub(crate) fn exclusive(&self) -> Result<Exclusive<'_>, Error> {
+        Ok(self.storage(Method::Exclusive)?.exclusive()?)
+    }
+
+    /// A descriptor for another process to map.
+    pub(crate) fn lend(&self) -> Result<Loan, Error> {
+        Ok(self.storage(Method::Descriptor)?.lend()?)
+    }
+
+    fn storage(&self, method: Method) -> Result<&Storage, Error> {
+        self.require(method)?;
+        let missing = || self.refusal(Unmet::Method(method));
+        Ok(self.buffer.exporter().storage().ok_or_else(missing)?)
+    }
+
+    fn require(&self, method: Method) -> Result<(), Refusal> {
+        if self.terms.method() == method {
+            Ok(())
+        } else {
+            Err(self.refusal(Unmet::Method(method)))
+        }
+    }
+
+    fn refusal(&self, unmet: Unmet) -> Refusal {
+        Refusal {
+            importer: self.importer.clone(),
+            exporter: self.buffer.exporter_name().to_owned(),
+            unmet: vec![unmet],
+        }
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        self.buffer.remove_importer(self.number);
+        tracing::debug!(buffer = %self.buffer.id(), importer = self.importer, "detached");
+    }
+}

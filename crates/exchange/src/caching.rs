@@ -1,0 +1,58 @@
+//! How the CPU caches its mapping of a buffer, and how we know.
+
+use std::fmt;
+
+/// The caching of a CPU mapping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Caching {
+    /// Write-back: ordinary cached memory (x86 WB, arm64 Normal WB).
+    WriteBack,
+    /// Write-combining (x86 WC, arm64 Normal non-cacheable).
+    WriteCombining,
+    /// Uncached (x86 UC and UC-, arm64 Device).
+    Uncached,
+}
+
+impl fmt::Display for Caching {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::WriteBack => "write-back",
+            Self::WriteCombining => "write-combining",
+            Self::Uncached => "uncached",
+        })
+    }
+}
+
+/// Where the knowledge of a buffer's caching comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CachingSource {
+    /// The page table of a live mapping said so.
+    PageTable,
+    /// The kernel's record of a mapping (`vm_page_prot`) said so.
+    Mapping,
+    /// A rule about the exporter, with the reason why it holds.
+    Rule(&'static str),
+    /// The operator said so.
+    Operator,
+}
+
+impl fmt::Display for CachingSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PageTable => f.write_str("page table"),
+            Self::Mapping => f.write_str("mapping"),
+            Self::Rule(reason) => write!(f, "rule: {reason}"),
+            Self::Operator => f.write_str("operator"),
+        }
+    }
+}
+
+/// A caching together with the source of that knowledge. Unknown caching is
+/// the absence of this value; it is never guessed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct KnownCaching {
+    /// How the CPU caches the mapping.
+    pub caching: Caching,
+    /// How we know.
+    pub source: CachingSource,
+}

@@ -1,0 +1,67 @@
+//! What can go wrong in the exchange, and whose fault it is.
+
+use crate::importers::window::WindowError;
+use crate::registry::UuidError;
+use crate::reservation::WaitTimeout;
+use crate::tenant::OverLimit;
+use crate::terms::Refusal;
+
+/// Whose fault an error is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// The one who asked: a guest or a client asked for what can't be.
+    Asker,
+    /// Another user of the same buffer, who holds it too long.
+    Peer,
+    /// This machine: out of memory, a device missing, a system call failed.
+    Host,
+}
+
+/// What can go wrong in the exchange.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Exporter and importer found no terms.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// A tenant's limit was reached.
+    #[error(transparent)]
+    OverLimit(#[from] OverLimit),
+    /// Other users' work did not end in time; a retry can help.
+    #[error(transparent)]
+    Timeout(#[from] WaitTimeout),
+    /// A UUID was refused.
+    #[error(transparent)]
+    Uuid(#[from] UuidError),
+    /// A guest's window refused a mapping.
+    #[error(transparent)]
+    Window(#[from] WindowError),
+    /// An exporter can't be what was asked for.
+    #[error("{exporter} can't export this: {reason}")]
+    Export {
+        /// Which exporter.
+        exporter: &'static str,
+        /// Why not.
+        reason: String,
+    },
+    /// The memory could not be allocated, mapped or bracketed.
+    #[error(transparent)]
+    Memory(#[from] landbridge_dmabuf::Error),
+}
+
+impl Error {
+    /// Whose fault it is.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Refused(_) | Self::OverLimit(_) | Self::Uuid(_) | Self::Export { .. } => {
+                Fault::Asker
+            }
+            Self::Window(error) => error.fault(),
+            Self::Timeout(_) => Fault::Peer,
+            Self::Memory(error) => match error {
+                landbridge_dmabuf::Error::InUse { .. } => Fault::Peer,
+                _ => Fault::Host,
+            },
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The exchange: all buffers of this process.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use uuid::Uuid;
+
+use crate::buffer::{Buffer, BufferId, Inner};
+use crate::error::Error;
+use crate::exporter::Exporter;
+use crate::registry::Registry;
+use crate::tenant::{Resource, Tenant};
+use crate::terms::MemoryModel;
+
+/// What all buffers of an exchange share.
+#[derive(Default)]
+pub(crate) struct Shared {
+    pub(crate) registry: Registry,
+    pub(crate) copied: AtomicU64,
+    buffers: Mutex<BTreeMap<BufferId, Weak<Inner>>>,
+    next: AtomicU64,
+}
+
+impl Shared {
+    fn buffers(&self) -> MutexGuard<'_, BTreeMap<BufferId, Weak<Inner>>> {
+        // Changed by single inserts and removes.
+        self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn forget(&self, id: BufferId) {
+        self.buffers().remove(&id);
+    }
+}
+
+/// All buffers that one process shares out. Clones are the same exchange.
+#[derive(Clone, Default)]
+pub struct Exchange(Arc<Shared>);
+
+impl Exchange {
+    /// An empty exchange.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes an exporter's memory in, on the account of `tenant`. The memory
+    /// is released and uncharged when the last clone of the buffer is gone.
+    pub fn publish(
+        &self,
+        exporter: impl Exporter + 'static,
+        tenant: &Tenant,
+    ) -> Result<Buffer, Error> {
+        let size = exporter.size();
+        let mut charges = vec![tenant.charge(Resource::Buffers, 1)?];
+        if exporter.offer().model == MemoryModel::Pinned {
+            charges.push(tenant.charge(Resource::PinnedBytes, size)?);
+        }
+        let id = BufferId(self.0.next.fetch_add(1, Ordering::Relaxed));
+        let buffer = Buffer::new(id, Box::new(exporter), charges, Arc::clone(&self.0));
+        self.0.buffers().insert(id, buffer.downgrade());
+        Ok(buffer)
+    }
+
+    /// The living buffer with this UUID.
+    pub fn lookup(&self, uuid: Uuid) -> Option<Buffer> {
+        self.0.registry.lookup(uuid)
+    }
+
+    /// Buffers by UUID.
+    pub fn registry(&self) -> &Registry {
+        &self.0.registry
+    }
+
+    /// All living buffers, the oldest first.
+    pub fn buffers(&self) -> Vec<Buffer> {
+        // Upgraded under the lock, wrapped outside: a buffer's last drop takes
+        // the lock.
+        let living: Vec<_> = self.0.buffers().values().filter_map(Weak::upgrade).collect();
+        living.into_iter().map(Buffer).collect()
+    }
+
+    /// How many bytes were copied, of all buffers that ever lived.
+    pub fn copied_bytes(&self) -> u64 {
+        self.0.copied.load(Ordering::Relaxed)
+    }
+}
+
+impl std::fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Exchange")
+            .field("buffers", &self.0.buffers().len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,62 @@
+//! The owner of a buffer's memory.
+
+use landbridge_dmabuf::{Access, AccessGuard, Identity, Mapping, SharedMapping, Storage, View};
+
+use crate::error::Error;
+use crate::ranges::{GuestPhysical, RangeList};
+use crate::terms::{Direction, Offer};
+
+/// The owner of one buffer's memory.
+///
+/// # Implementers
+/// What [`offer`](Exporter::offer) and [`size`](Exporter::size) say never
+/// changes. A method that gives access works whenever the offer says so: `map`
+/// with `cpu`, `storage` with `descriptor` or `exclusive`, `ranges` with
+/// `ranges`. The memory lives as long as the exporter.
+///
+/// # Callers
+/// Only the exchange calls these; importers get what their terms allow.
+pub trait Exporter: Send + Sync {
+    /// What kind of exporter it is: "memfd", "udmabuf", "guest pages".
+    fn name(&self) -> &'static str;
+
+    /// The buffer's size in bytes: not 0.
+    fn size(&self) -> u64;
+
+    /// What it offers.
+    fn offer(&self) -> Offer;
+
+    /// The identity of the file behind the memory, where there is one file.
+    fn identity(&self) -> Option<Identity>;
+
+    /// Maps the whole memory for the CPU of this process.
+    fn map(&self, access: Access) -> Result<Memory, Error>;
+
+    /// Brackets CPU access; `None` where the memory needs no bracket.
+    fn begin_access(&self, direction: Direction) -> Result<Option<AccessGuard<'_>>, Error>;
+
+    /// The memory with its ledger, where a descriptor can be lent.
+    fn storage(&self) -> Option<&Storage>;
+
+    /// The memory as guest-physical ranges, where the guest brought it.
+    fn ranges(&self) -> Option<&RangeList<GuestPhysical>>;
+}
+
+/// A CPU mapping of a whole buffer.
+#[derive(Debug)]
+pub enum Memory {
+    /// A mapping that the storage's ledger counts.
+    Shared(SharedMapping),
+    /// A mapping made of pieces of a guest's memory.
+    Stitched(Mapping),
+}
+
+impl Memory {
+    /// The mapped bytes.
+    pub fn view(&self) -> View<'_> {
+        match self {
+            Self::Shared(mapping) => mapping.view(),
+            Self::Stitched(mapping) => mapping.view(),
+        }
+    }
+}

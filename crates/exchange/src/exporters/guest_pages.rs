@@ -1,0 +1,156 @@
+//! Pages that a guest brought: a virtio-gpu backing list.
+//!
+//! The list's guest-physical ranges are merged, resolved to the files behind
+//! the guest's memory, and stitched together in one contiguous CPU view of the
+//! guest's own pages: nothing is copied.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use landbridge_dmabuf::{Access, AccessGuard, Identity, Mapping, Piece, Storage};
+
+use crate::caching::{Caching, CachingSource, KnownCaching};
+use crate::error::Error;
+use crate::exporter::{Exporter, Memory};
+use crate::ranges::{GuestPhysical, Range, RangeList};
+use crate::terms::{Direction, MemoryModel, Offer};
+
+const NAME: &str = "guest pages";
+const PAGE: u64 = 4096;
+
+/// A part of a file that backs a guest's memory.
+#[derive(Debug, Clone)]
+pub struct GuestPiece {
+    /// The file, as the VMM handed it over.
+    pub file: Arc<OwnedFd>,
+    /// Where in the file.
+    pub offset: u64,
+    /// How many bytes.
+    pub len: u64,
+}
+
+/// A range that is not, or not wholly, in the guest's memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is not guest memory")]
+pub struct NotGuestMemory(pub Range<GuestPhysical>);
+
+/// A guest's memory as the VMM told it: the memory table, windows of other
+/// devices included.
+///
+/// # Implementers
+/// The pieces come in the order of the range's addresses and their lengths sum
+/// up to the range's.
+pub trait GuestMemory: Send + Sync {
+    /// The files behind a range.
+    fn resolve(&self, range: Range<GuestPhysical>) -> Result<Vec<GuestPiece>, NotGuestMemory>;
+}
+
+/// Pages that a guest brought.
+#[derive(Debug)]
+pub struct GuestPages {
+    ranges: RangeList<GuestPhysical>,
+    pieces: Vec<GuestPiece>,
+    size: u64,
+}
+
+impl GuestPages {
+    /// The first `size` bytes of the guest's pages in `ranges`. The ranges must
+    /// be whole pages of the guest's memory and hold at least `size` bytes;
+    /// one page may occur more than once.
+    pub fn new(
+        memory: &dyn GuestMemory,
+        ranges: RangeList<GuestPhysical>,
+        size: u64,
+    ) -> Result<Self, Error> {
+        if size == 0 || ranges.size() < size {
+            return Err(refuse(format!(
+                "{size:#x} bytes do not fit the {:#x} bytes of the backing list",
+                ranges.size()
+            )));
+        }
+        let mut pieces = Vec::with_capacity(ranges.as_slice().len());
+        for range in ranges.as_slice() {
+            if !range.start().is_multiple_of(PAGE) || !range.len().is_multiple_of(PAGE) {
+                return Err(refuse(format!("{range} is not whole pages")));
+            }
+            let resolved = memory.resolve(*range);
+            pieces.extend(resolved.map_err(|error| refuse(error.to_string()))?);
+        }
+        Ok(Self {
+            ranges,
+            pieces,
+            size,
+        })
+    }
+
+    /// How many pieces of files make up the pages.
+    pub fn pieces(&self) -> usize {
+        self.pieces.len()
+    }
+}
+
+fn refuse(reason: String) -> Error {
+    Error::Export {
+        exporter: NAME,
+        reason,
+    }
+}
+
+impl Exporter for GuestPages {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn offer(&self) -> Offer {
+        Offer {
+            model: MemoryModel::Pinned,
+            cpu: true,
+            caching: Some(KnownCaching {
+                caching: Caching::WriteBack,
+                source: CachingSource::Rule("guest memory is page cache of this host"),
+            }),
+            writable: true,
+            // The guest reaches its own pages whenever it likes.
+            exclusive: false,
+            descriptor: false,
+            ranges: true,
+        }
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        // One file, or none that stands for the whole.
+        let (first, rest) = self.pieces.split_first()?;
+        rest.iter()
+            .all(|piece| Arc::ptr_eq(&piece.file, &first.file))
+            .then(|| Identity::of(&first.file).ok())?
+    }
+
+    fn map(&self, access: Access) -> Result<Memory, Error> {
+        let pieces: Vec<_> = self
+            .pieces
+            .iter()
+            .map(|piece| Piece {
+                file: piece.file.as_fd(),
+                offset: piece.offset,
+                len: piece.len,
+            })
+            .collect();
+        Ok(Memory::Stitched(Mapping::stitch(&pieces, access)?))
+    }
+
+    fn begin_access(&self, _: Direction) -> Result<Option<AccessGuard<'_>>, Error> {
+        Ok(None)
+    }
+
+    fn storage(&self) -> Option<&Storage> {
+        None
+    }
+
+    fn ranges(&self) -> Option<&RangeList<GuestPhysical>> {
+        Some(&self.ranges)
+    }
+}

@@ -1,0 +1,16 @@
+//! Users of buffers: what each needs, and what it gets under those terms.
+//!
+//! | importer | reaches the memory by | copes with |
+//! |---|---|---|
+//! | [`cpu`] | a volatile mapping, bracketed | pinned |
+//! | [`decoder`] | holding the whole memory as its own for one frame | pinned |
+//! | [`scanout`] | a volatile read-only mapping, bracketed | pinned |
+//! | [`window`] | a descriptor that the VMM maps into its guest | pinned |
+
+mod access;
+pub mod cpu;
+pub mod decoder;
+pub mod scanout;
+pub mod window;
+
+pub use access::CpuAccess;

@@ -1,0 +1,73 @@
+//! Why an importer was refused.
+
+use std::fmt;
+
+use crate::caching::{Caching, KnownCaching};
+use crate::terms::{MemoryModel, Method};
+
+/// One need that the exporter does not meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unmet {
+    /// The exporter doesn't offer this way to the memory.
+    Method(Method),
+    /// The importer writes and the memory can't be written.
+    Writable,
+    /// The importer must know the caching and nobody does.
+    CachingUnknown,
+    /// The importer needs another caching.
+    Caching {
+        /// What the importer needs.
+        needed: Caching,
+        /// What the exporter has.
+        offered: KnownCaching,
+    },
+    /// The importer does not cope with what may happen to the memory.
+    Model(MemoryModel),
+    /// The exchange does not serve this memory model yet.
+    NotServed(MemoryModel),
+}
+
+impl fmt::Display for Unmet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Method(method) => write!(f, "{method} access is not offered"),
+            Self::Writable => f.write_str("the memory is read-only"),
+            Self::CachingUnknown => f.write_str("the caching is not known"),
+            Self::Caching { needed, offered } => write!(
+                f,
+                "{needed} caching is needed, the memory is {} ({})",
+                offered.caching, offered.source
+            ),
+            Self::Model(model) => {
+                write!(f, "the memory is {model}, which the importer can't follow")
+            }
+            Self::NotServed(model) => {
+                write!(f, "{model} memory is not served by this version")
+            }
+        }
+    }
+}
+
+/// A negotiation that failed: every need that was not met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Who asked.
+    pub importer: String,
+    /// Who could not give.
+    pub exporter: String,
+    /// Each unmet need; never empty.
+    pub unmet: Vec<Unmet>,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} can't use {}: ", self.importer, self.exporter)?;
+        for (index, unmet) in self.unmet.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "; " };
+            write!(f, "{separator}{unmet}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Refusal {}
