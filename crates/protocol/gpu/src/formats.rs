@@ -3,8 +3,8 @@
 //! Virtio 1.3, section 5.7.6.8, `enum virtio_gpu_formats`. Virtio names a
 //! format by its bytes in memory, first byte first; DRM names one by the bits
 //! of a little-endian word, highest first. Hence B8G8R8A8 is DRM's ARGB8888,
-//! as in `virtio_gpu_translate_format` of the Linux driver (which uses only
-//! the first two, and on big-endian machines two more).
+//! as in `virtio_gpu_translate_format` of the Linux driver, which uses the
+//! first four formats, on little- and big-endian machines.
 
 use std::fmt;
 

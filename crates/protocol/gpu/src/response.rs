@@ -51,6 +51,12 @@ impl ErrorCode {
     pub const fn code(self) -> u32 {
         self as u32
     }
+
+    /// The error of a number on the wire, if it is one.
+    #[must_use]
+    pub fn from_code(code: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|error| error.code() == code)
+    }
 }
 
 /// State of one scanout.
@@ -117,6 +123,36 @@ pub enum ResponseKind {
     OkMapInfo = 0x1106,
 }
 
+impl ResponseKind {
+    /// Every type.
+    pub const ALL: [Self; 7] = [
+        Self::OkNoData,
+        Self::OkDisplayInfo,
+        Self::OkCapsetInfo,
+        Self::OkCapset,
+        Self::OkEdid,
+        Self::OkResourceUuid,
+        Self::OkMapInfo,
+    ];
+
+    /// The number on the wire.
+    #[must_use]
+    pub const fn code(self) -> u32 {
+        self as u32
+    }
+}
+
+impl TryFrom<u32> for ResponseKind {
+    type Error = ParseError;
+
+    fn try_from(kind: u32) -> Result<Self, ParseError> {
+        Self::ALL
+            .into_iter()
+            .find(|known| known.code() == kind)
+            .ok_or(ParseError::UnknownResponse { kind })
+    }
+}
+
 /// A response without its header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Response {
@@ -152,7 +188,7 @@ impl Response {
             Self::OkMapInfo(_) => ResponseKind::OkMapInfo,
             Self::Error(error) => return error.code(),
         };
-        kind as u32
+        kind.code()
     }
 
     /// The response as bytes. `request` is the header of the command that it
@@ -179,19 +215,17 @@ impl Response {
     /// What the device got wrong.
     pub fn parse(bytes: &[u8]) -> Result<(ControlHeader, Self), ParseError> {
         let (kind, header, body) = ControlHeader::split(bytes)?;
-        let response = match kind {
-            0x1100 => Self::OkNoData,
-            0x1101 => Self::OkDisplayInfo(Box::new(body::parse(body)?)),
-            0x1102 => Self::OkCapsetInfo(body::parse(body)?),
-            0x1103 => Self::OkCapset(body.to_vec()),
-            0x1104 => Self::OkEdid(body::parse(body)?),
-            0x1105 => Self::OkResourceUuid(body::parse(body)?),
-            0x1106 => Self::OkMapInfo(body::parse(body)?),
-            _ => ErrorCode::ALL
-                .into_iter()
-                .find(|error| error.code() == kind)
-                .map(Self::Error)
-                .ok_or(ParseError::UnknownResponse { kind })?,
+        if let Some(error) = ErrorCode::from_code(kind) {
+            return Ok((header, Self::Error(error)));
+        }
+        let response = match ResponseKind::try_from(kind)? {
+            ResponseKind::OkNoData => Self::OkNoData,
+            ResponseKind::OkDisplayInfo => Self::OkDisplayInfo(Box::new(body::parse(body)?)),
+            ResponseKind::OkCapsetInfo => Self::OkCapsetInfo(body::parse(body)?),
+            ResponseKind::OkCapset => Self::OkCapset(body.to_vec()),
+            ResponseKind::OkEdid => Self::OkEdid(body::parse(body)?),
+            ResponseKind::OkResourceUuid => Self::OkResourceUuid(body::parse(body)?),
+            ResponseKind::OkMapInfo => Self::OkMapInfo(body::parse(body)?),
         };
         Ok((header, response))
     }
