@@ -1,1 +1,47 @@
-//! (skeleton)
+//! Linux buffer sharing, made safe: dma-buf, memfd, udmabuf, dma-heaps,
+//! sync_file and volatile mappings of them.
+//!
+//! Everything above this crate talks about buffers, terms and importers; this
+//! crate talks to the kernel, and is one of the two places in the workspace
+//! that may use `unsafe`. It promises three things:
+//!
+//! 1. **Descriptors are typed.** [`DmaBuf`], [`Memfd`] and [`SyncFile`] are
+//!    what they say; public functions take [`AsFd`] and return owned types.
+//! 2. **Shared memory is never a Rust slice.** A [`Mapping`] or a [`Window`]
+//!    hands out [`View`]s, whose accesses are volatile and bounds-checked,
+//!    because a guest, a device or another process may write at any moment.
+//! 3. **Exclusive memory is proven, not hoped for.** A [`Storage`] keeps the
+//!    ledger of who reaches a buffer, and gives `&mut [u8]` ([`Exclusive`])
+//!    only when nobody else does.
+//!
+//! | Module | Follows |
+//! |---|---|
+//! | [`memfd`] | `memfd_create(2)`, `fcntl(2)` seals |
+//! | [`udmabuf`] | `include/uapi/linux/udmabuf.h` |
+//! | [`heap`] | `include/uapi/linux/dma-heap.h` |
+//! | [`dma_buf`] | `include/uapi/linux/dma-buf.h`, `Documentation/driver-api/dma-buf.rst` |
+//! | [`sync_file`] | `include/uapi/linux/sync_file.h` |
+//! | [`mapping`], [`storage`] | ours |
+//!
+//! [`AsFd`]: std::os::fd::AsFd
+
+pub mod dma_buf;
+pub mod error;
+pub mod heap;
+pub mod identity;
+pub mod mapping;
+pub mod memfd;
+pub mod storage;
+pub mod sync_file;
+mod sys;
+pub mod udmabuf;
+
+pub use dma_buf::{CpuAccess, Direction, DmaBuf, DmaBufOps};
+pub use error::{Error, Result};
+pub use identity::Identity;
+pub use mapping::{Access, Mapping, Piece, View, Window};
+pub use memfd::Memfd;
+pub use storage::{Exclusive, LetGo, Loan, SharedMapping, Storage};
+pub use sync_file::SyncFile;
+pub use sys::page::{page_size, round_up_to_page};
+pub use udmabuf::Udmabuf;

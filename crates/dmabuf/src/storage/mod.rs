@@ -1,0 +1,237 @@
+//! The memory of one buffer, with the ledger of who reaches it.
+//!
+//! Shared memory can't be a Rust slice, but a decoder wants one. So the memory
+//! goes into a [`Storage`], from which every way to it is counted:
+//!
+//! | Taken | Gives | While it lives |
+//! |---|---|---|
+//! | [`Storage::lend`] | [`Loan`]: the descriptor, for another party | no exclusive view |
+//! | [`Storage::map`] | [`SharedMapping`]: volatile bytes | no exclusive view |
+//! | [`Storage::exclusive`] | [`Exclusive`]: `&mut [u8]` | nothing else |
+//!
+//! A loan ends only with proof that the other party has let go ([`LetGo`]);
+//! one that is dropped without keeps the memory shared for ever.
+//!
+//! Memory can be exclusive only if nobody could have reached it before it was
+//! stored: the descriptor of its [`Memfd`] or [`DmaBuf`] was never borrowed.
+//! The rest (buffers of others, a udmabuf beside its memfd) is stored as well,
+//! and is always shared.
+
+mod exclusive;
+mod ledger;
+mod loan;
+mod shared;
+
+use std::sync::{Arc, OnceLock};
+
+pub use exclusive::Exclusive;
+pub use ledger::Holders;
+pub use loan::{LetGo, Loan};
+pub use shared::SharedMapping;
+
+use crate::dma_buf::{CpuAccess, Direction, DmaBuf, DmaBufOps};
+use crate::error::{Error, Result};
+use crate::identity::Identity;
+use crate::mapping::{Access, Mapping, Piece};
+use crate::memfd::Memfd;
+use crate::storage::ledger::Ledger;
+
+/// What kind of memory a buffer has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A memfd.
+    Memfd,
+    /// A dma-buf.
+    DmaBuf,
+}
+
+/// The memory of one buffer. A clone is the same memory and the same ledger.
+#[derive(Clone, Debug)]
+pub struct Storage {
+    inner: Arc<Inner>,
+}
+
+/// What the storage and everything taken from it share.
+///
+/// # Invariants
+/// If `secluded`, then every way to the memory is `cpu`, or is on the ledger.
+/// `cpu` is touched only by the one [`Exclusive`] that the ledger admits.
+#[derive(Debug)]
+struct Inner {
+    memory: Memory,
+    size: u64,
+    identity: Identity,
+    secluded: bool,
+    ledger: Ledger,
+    /// The mapping for exclusive use, kept so that taking it costs no mmap.
+    cpu: OnceLock<Mapping>,
+}
+
+#[derive(Debug)]
+enum Memory {
+    Memfd(Memfd),
+    DmaBuf(DmaBuf),
+}
+
+impl Storage {
+    /// Stores a memfd's memory. It can become exclusive if the memfd's
+    /// descriptor was never borrowed.
+    ///
+    /// # Errors
+    /// [`Error::Sys`] if the kernel doesn't tell what it is.
+    pub fn from_memfd(memfd: Memfd) -> Result<Self> {
+        let (size, identity) = (memfd.size()?, memfd.identity()?);
+        let secluded = memfd.is_secluded();
+        Ok(Self::new(Memory::Memfd(memfd), size, identity, secluded))
+    }
+
+    /// Stores a dma-buf's memory. It can become exclusive if the dma-buf is
+    /// fresh from a [heap](crate::heap::Heap::allocate), or
+    /// [wraps](crate::Udmabuf::wrap) a memfd that was never borrowed, and was
+    /// never borrowed itself.
+    ///
+    /// # Errors
+    /// [`Error::Sys`] if the kernel doesn't tell what it is.
+    pub fn from_dmabuf(buffer: DmaBuf) -> Result<Self> {
+        let secluded = buffer.is_secluded();
+        Self::of_dmabuf(buffer, secluded)
+    }
+
+    /// Stores a dma-buf of somebody else's, which is never exclusive.
+    ///
+    /// # Errors
+    /// [`Error::Sys`] if the kernel doesn't tell what it is.
+    pub fn from_foreign_dmabuf(buffer: DmaBuf) -> Result<Self> {
+        Self::of_dmabuf(buffer, false)
+    }
+
+    fn of_dmabuf(buffer: DmaBuf, secluded: bool) -> Result<Self> {
+        let (size, identity) = (buffer.size()?, buffer.identity()?);
+        Ok(Self::new(Memory::DmaBuf(buffer), size, identity, secluded))
+    }
+
+    fn new(memory: Memory, size: u64, identity: Identity, secluded: bool) -> Self {
+        let inner = Inner {
+            memory,
+            size,
+            identity,
+            secluded,
+            ledger: Ledger::default(),
+            cpu: OnceLock::new(),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Its size in bytes when it was stored.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.inner.size
+    }
+
+    /// Which memory it is.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.inner.identity
+    }
+
+    /// What kind of memory it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self.inner.memory {
+            Memory::Memfd(_) => Kind::Memfd,
+            Memory::DmaBuf(_) => Kind::DmaBuf,
+        }
+    }
+
+    /// What can be done with the dma-buf, if it is one: fences, names. Not its
+    /// descriptor: that is only to be had by a [`Loan`].
+    #[must_use]
+    pub fn dma_buf(&self) -> Option<&DmaBufOps> {
+        self.inner.dma_buf()
+    }
+
+    /// Whether it can ever be exclusive.
+    #[must_use]
+    pub fn can_be_exclusive(&self) -> bool {
+        self.inner.secluded
+    }
+
+    /// Who reaches it now.
+    #[must_use]
+    pub fn holders(&self) -> Holders {
+        self.inner.ledger.holders()
+    }
+
+    /// Lends its descriptor, to be sent to another party or mapped there.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] while somebody has it exclusively.
+    pub fn lend(&self) -> Result<Loan> {
+        self.inner.ledger.add_loan()?;
+        Ok(Loan::new(Arc::clone(&self.inner)))
+    }
+
+    /// Maps all of it into this process, shared. Bracket access to a dma-buf
+    /// with [`begin_access`](Self::begin_access).
+    ///
+    /// # Errors
+    /// [`Error::InUse`] while somebody has it exclusively, and those of
+    /// [`Mapping::of`].
+    pub fn map(&self, access: Access) -> Result<SharedMapping> {
+        SharedMapping::new(Arc::clone(&self.inner), access)
+    }
+
+    /// Begins CPU access through mappings of it; needed for a dma-buf, and
+    /// nothing for a memfd.
+    ///
+    /// # Errors
+    /// [`Error::Sys`], as the exporter answers.
+    pub fn begin_access(&self, direction: Direction) -> Result<CpuAccess<'_>> {
+        match self.dma_buf() {
+            Some(buffer) => buffer.begin_access(direction),
+            None => Ok(CpuAccess::unneeded(direction)),
+        }
+    }
+
+    /// Takes all of it exclusively, as a slice; the CPU access of a dma-buf is
+    /// begun, which waits for its fences. While it lives, nothing is lent or
+    /// mapped.
+    ///
+    /// # Errors
+    /// [`Error::Foreign`] if it can never be exclusive, [`Error::InUse`] if
+    /// somebody else reaches it now, and those of [`Mapping::of`] and
+    /// [`DmaBufOps::begin_access`].
+    pub fn exclusive(&self) -> Result<Exclusive> {
+        if !self.inner.secluded {
+            return Err(Error::Foreign);
+        }
+        Exclusive::new(Arc::clone(&self.inner))
+    }
+}
+
+impl Inner {
+    fn dma_buf(&self) -> Option<&DmaBufOps> {
+        match &self.memory {
+            Memory::DmaBuf(buffer) => Some(buffer),
+            Memory::Memfd(_) => None,
+        }
+    }
+
+    /// The descriptor, for this module's own mappings and for loans.
+    fn descriptor(&self) -> std::os::fd::BorrowedFd<'_> {
+        match &self.memory {
+            Memory::Memfd(memfd) => memfd.quietly(),
+            Memory::DmaBuf(buffer) => buffer.quietly(),
+        }
+    }
+
+    fn map_all(&self, access: Access) -> Result<Mapping> {
+        let fd = self.descriptor();
+        Mapping::of(&Piece::new(&fd, 0, self.size), access)
+    }
+}
+
+#[cfg(test)]
+mod tests;

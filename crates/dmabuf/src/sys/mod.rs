@@ -1,0 +1,12 @@
+//! The calls into the kernel, and the memory they give: the crate's unsafe core.
+//!
+//! Each function here either is safe whatever it is called with, or says what
+//! its caller owes.
+
+pub(crate) mod fd;
+pub(crate) mod ioctl;
+pub(crate) mod opaque;
+pub(crate) mod page;
+pub(crate) mod poll;
+pub(crate) mod region;
+pub(crate) mod uapi;
