@@ -1,6 +1,6 @@
 //! One importer's hold on a buffer.
 
-use landbridge_dmabuf::{Access, AccessGuard, Exclusive, Loan, Storage};
+use landbridge_dmabuf::{Access, CpuAccess as Bracket, Exclusive, Loan, Storage};
 
 use crate::buffer::{Buffer, ImporterStatus};
 use crate::error::Error;
@@ -70,10 +70,7 @@ impl Attachment {
     }
 
     /// Brackets CPU access in `direction`, which the terms must cover.
-    pub(crate) fn begin_access(
-        &self,
-        direction: Direction,
-    ) -> Result<Option<AccessGuard<'_>>, Error> {
+    pub(crate) fn begin_access(&self, direction: Direction) -> Result<Bracket<'_>, Error> {
         if direction.writes() && !self.terms.direction().writes() {
             return Err(self.refusal(Unmet::Writable).into());
         }
@@ -81,7 +78,7 @@ impl Attachment {
     }
 
     /// The whole memory as this importer's own until the value is dropped.
-    pub(crate) fn exclusive(&self) -> Result<Exclusive<'_>, Error> {
+    pub(crate) fn exclusive(&self) -> Result<Exclusive, Error> {
         Ok(self.storage(Method::Exclusive)?.exclusive()?)
     }
 

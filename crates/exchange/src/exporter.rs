@@ -1,6 +1,8 @@
 //! The owner of a buffer's memory.
 
-use landbridge_dmabuf::{Access, AccessGuard, Identity, Mapping, SharedMapping, Storage, View};
+use landbridge_dmabuf::{
+    Access, CpuAccess as Bracket, Identity, Mapping, SharedMapping, Storage, View,
+};
 
 use crate::error::Error;
 use crate::ranges::{GuestPhysical, RangeList};
@@ -32,8 +34,9 @@ pub trait Exporter: Send + Sync {
     /// Maps the whole memory for the CPU of this process.
     fn map(&self, access: Access) -> Result<Memory, Error>;
 
-    /// Brackets CPU access; `None` where the memory needs no bracket.
-    fn begin_access(&self, direction: Direction) -> Result<Option<AccessGuard<'_>>, Error>;
+    /// Brackets CPU access; a bracket that does nothing where the memory needs
+    /// none.
+    fn begin_access(&self, direction: Direction) -> Result<Bracket<'_>, Error>;
 
     /// The memory with its ledger, where a descriptor can be lent.
     fn storage(&self) -> Option<&Storage>;

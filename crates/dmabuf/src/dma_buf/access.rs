@@ -88,7 +88,7 @@ impl DmaBufOps {
 
 impl CpuAccess<'_> {
     /// The guard of memory that is always coherent, such as a memfd's.
-    pub(crate) fn unneeded(direction: Direction) -> Self {
+    pub fn unneeded(direction: Direction) -> Self {
         Self {
             buffer: None,
             direction,

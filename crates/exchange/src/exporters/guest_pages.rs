@@ -4,10 +4,10 @@
 //! the guest's memory, and stitched together in one contiguous CPU view of the
 //! guest's own pages: nothing is copied.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use landbridge_dmabuf::{Access, AccessGuard, Identity, Mapping, Piece, Storage};
+use landbridge_dmabuf::{Access, CpuAccess as Bracket, Identity, Mapping, Piece, Storage};
 
 use crate::caching::{Caching, CachingSource, KnownCaching};
 use crate::error::Error;
@@ -133,17 +133,13 @@ impl Exporter for GuestPages {
         let pieces: Vec<_> = self
             .pieces
             .iter()
-            .map(|piece| Piece {
-                file: piece.file.as_fd(),
-                offset: piece.offset,
-                len: piece.len,
-            })
+            .map(|piece| Piece::new(&piece.file, piece.offset, piece.len).trusting_owner())
             .collect();
         Ok(Memory::Stitched(Mapping::stitch(&pieces, access)?))
     }
 
-    fn begin_access(&self, _: Direction) -> Result<Option<AccessGuard<'_>>, Error> {
-        Ok(None)
+    fn begin_access(&self, direction: Direction) -> Result<Bracket<'_>, Error> {
+        Ok(Bracket::unneeded(direction.into()))
     }
 
     fn storage(&self) -> Option<&Storage> {

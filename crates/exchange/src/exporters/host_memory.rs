@@ -2,7 +2,11 @@
 
 use std::fmt;
 
-use landbridge_dmabuf::{Access, AccessGuard, Heap, Identity, Memfd, Storage, Udmabuf};
+use landbridge_dmabuf::heap::Heap;
+use landbridge_dmabuf::memfd::Options;
+use landbridge_dmabuf::{
+    Access, CpuAccess as Bracket, Identity, Memfd, Storage, Udmabuf,
+};
 
 use crate::caching::{Caching, CachingSource, KnownCaching};
 use crate::error::Error;
@@ -61,21 +65,24 @@ impl HostMemory {
     pub fn allocate(name: &str, size: u64, kind: Kind) -> Result<Self, Error> {
         let name = cut(name, 31);
         let storage = match kind {
-            Kind::Memfd => Storage::from_memfd(Memfd::create(name, size)?),
+            Kind::Memfd => Storage::from_memfd(memfd(name, size)?)?,
             Kind::Udmabuf => {
-                let memfd = Memfd::create(name, size)?;
-                let buffer = Udmabuf::open()?.create(&memfd, 0, size)?;
+                let buffer = Udmabuf::open()?.wrap(memfd(name, size)?)?;
                 buffer.set_name(name)?;
-                Storage::from_dmabuf(buffer)
+                Storage::from_dmabuf(buffer)?
             }
             Kind::SystemHeap => {
                 let buffer = Heap::open("system")?.allocate(size)?;
                 buffer.set_name(name)?;
-                Storage::from_dmabuf(buffer)
+                Storage::from_dmabuf(buffer)?
             }
         };
         Ok(Self { kind, storage })
     }
+}
+
+fn memfd(name: &str, size: u64) -> Result<Memfd, landbridge_dmabuf::Error> {
+    Memfd::create(name, size, Options::default())
 }
 
 /// The longest beginning of `name` of at most `most` bytes.
@@ -115,11 +122,8 @@ impl Exporter for HostMemory {
         Ok(Memory::Shared(self.storage.map(access)?))
     }
 
-    fn begin_access(&self, direction: Direction) -> Result<Option<AccessGuard<'_>>, Error> {
-        let Some(buffer) = self.storage.dma_buf() else {
-            return Ok(None);
-        };
-        Ok(Some(buffer.begin_access(direction.into())?))
+    fn begin_access(&self, direction: Direction) -> Result<Bracket<'_>, Error> {
+        Ok(self.storage.begin_access(direction.into())?)
     }
 
     fn storage(&self) -> Option<&Storage> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use landbridge_dmabuf::{AccessGuard, View};
+use landbridge_dmabuf::{CpuAccess as Bracket, View};
 
 use crate::attachment::Attachment;
 use crate::error::Error;
@@ -17,7 +17,7 @@ use crate::terms::Direction;
 pub struct CpuAccess<'a> {
     memory: &'a Memory,
     // Field order: the bracket ends before others are told that we are done.
-    bracket: Option<AccessGuard<'a>>,
+    bracket: Option<Bracket<'a>>,
     signaller: Option<FenceSignaller>,
 }
 
@@ -32,7 +32,7 @@ impl<'a> CpuAccess<'a> {
         let (fence, signaller) = Fence::new(format!("{} ({direction})", attachment.importer()));
         let before = attachment.buffer().reservation().add(fence, direction);
         wait_all(&before, limit)?;
-        let bracket = attachment.begin_access(direction)?;
+        let bracket = Some(attachment.begin_access(direction)?);
         Ok(Self {
             memory,
             bracket,

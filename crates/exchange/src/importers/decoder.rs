@@ -4,9 +4,8 @@
 //! write fence from the moment it is queued, so that a scanout that is set
 //! meanwhile waits for the pixels.
 
+use std::sync::Arc;
 use std::time::Duration;
-
-use landbridge_dmabuf::Exclusive;
 
 use crate::attachment::Attachment;
 use crate::buffer::Buffer;
@@ -55,7 +54,7 @@ impl DecoderImport {
 
     /// Queues a frame: from now on, whoever reads or writes the buffer waits
     /// for it. `label` names the work.
-    pub fn queue(&self, label: &str) -> DecoderFrame<'_> {
+    pub fn queue(self: &Arc<Self>, label: impl Into<String>) -> DecoderFrame {
         let (fence, signaller) = Fence::new(label);
         let before = self
             .attachment
@@ -63,7 +62,7 @@ impl DecoderImport {
             .reservation()
             .add(fence.clone(), Direction::Write);
         DecoderFrame {
-            attachment: &self.attachment,
+            import: Arc::clone(self),
             before,
             fence,
             signaller,
@@ -73,48 +72,37 @@ impl DecoderImport {
 
 /// A frame that is to be decoded. Dropping it fails its fence.
 #[derive(Debug)]
-pub struct DecoderFrame<'a> {
-    attachment: &'a Attachment,
+pub struct DecoderFrame {
+    import: Arc<DecoderImport>,
     before: Vec<Fence>,
     fence: Fence,
     signaller: FenceSignaller,
 }
 
-impl<'a> DecoderFrame<'a> {
+impl DecoderFrame {
+    /// The buffer that the frame goes into.
+    pub fn buffer(&self) -> &Buffer {
+        self.import.attachment.buffer()
+    }
+
     /// The fence that is signalled when the frame is written.
     pub fn fence(&self) -> &Fence {
         &self.fence
     }
 
-    /// Waits for earlier work on the buffer, at most for `limit`, and takes the
-    /// memory. Fails while anybody else maps it.
-    pub fn begin(self, limit: Duration) -> Result<DecoderAccess<'a>, Error> {
-        wait_all(&self.before, limit)?;
-        Ok(DecoderAccess {
-            memory: self.attachment.exclusive()?,
-            signaller: self.signaller,
-        })
-    }
-}
-
-/// A buffer's memory as the decoder's own. Dropping it without
-/// [`finish`](DecoderAccess::finish) fails the frame's fence.
-#[derive(Debug)]
-pub struct DecoderAccess<'a> {
-    // Field order: the memory is let go before the fence is signalled.
-    memory: Exclusive<'a>,
-    signaller: FenceSignaller,
-}
-
-impl DecoderAccess<'_> {
-    /// The whole buffer.
-    pub fn as_mut_slice(&mut self) -> &mut [u8] {
-        self.memory.as_mut_slice()
-    }
-
-    /// The frame is written: lets the memory go and signals the fence.
-    pub fn finish(self) -> Result<(), Error> {
-        self.memory.finish()?;
+    /// Waits for earlier work on the buffer, at most for `limit`, and calls
+    /// `write` with the whole buffer as the decoder's own memory. Fails while
+    /// anybody else maps it. The fence is signalled when this returns: done if
+    /// `write` succeeded and the bytes are where others see them, else failed.
+    pub fn write<E: From<Error>>(
+        self,
+        limit: Duration,
+        write: impl FnOnce(&mut [u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        wait_all(&self.before, limit).map_err(Error::from)?;
+        let mut memory = self.import.attachment.exclusive()?;
+        write(memory.as_mut_slice())?;
+        memory.finish().map_err(Error::from)?;
         self.signaller.signal(Outcome::Done);
         Ok(())
     }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use landbridge_dmabuf::{LetGo, Loan};
@@ -179,7 +179,7 @@ impl Window {
         let loan = attachment.lend()?;
         self.mapper
             .map(&WindowMap {
-                file: loan.file(),
+                file: loan.as_fd(),
                 offset,
                 len: buffer.size(),
             })
