@@ -50,8 +50,13 @@ pub trait Exporter: Send + Sync {
 pub enum Memory {
     /// A mapping that the storage's ledger counts.
     Shared(SharedMapping),
-    /// A mapping made of pieces of a guest's memory.
-    Stitched(Mapping),
+    /// A mapping made of whole pages of a guest's memory.
+    Stitched {
+        /// The pages.
+        mapping: Mapping,
+        /// How many of their bytes are the buffer.
+        size: usize,
+    },
 }
 
 impl Memory {
@@ -59,7 +64,11 @@ impl Memory {
     pub fn view(&self) -> View<'_> {
         match self {
             Self::Shared(mapping) => mapping.view(),
-            Self::Stitched(mapping) => mapping.view(),
+            Self::Stitched { mapping, size } => {
+                let pages = mapping.view();
+                // The exporter made the mapping at least this long.
+                pages.sub(0, *size).unwrap_or(pages)
+            }
         }
     }
 }

@@ -135,7 +135,10 @@ impl Exporter for GuestPages {
             .iter()
             .map(|piece| Piece::new(&piece.file, piece.offset, piece.len).trusting_owner())
             .collect();
-        Ok(Memory::Stitched(Mapping::stitch(&pieces, access)?))
+        Ok(Memory::Stitched {
+            mapping: Mapping::stitch(&pieces, access)?,
+            size: usize::try_from(self.size).map_err(|_| refuse("it is too large".to_owned()))?,
+        })
     }
 
     fn begin_access(&self, direction: Direction) -> Result<Bracket<'_>, Error> {
