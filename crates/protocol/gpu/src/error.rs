@@ -94,9 +94,8 @@ pub enum ParseError {
 impl ParseError {
     /// The error that a device answers with.
     ///
-    /// A message that isn't recognisable as a command is answered with
-    /// [`ErrorCode::Unspecified`], one with bad contents with
-    /// [`ErrorCode::InvalidParameter`].
+    /// A message of unknown type is answered with [`ErrorCode::Unspecified`],
+    /// one with bad contents with [`ErrorCode::InvalidParameter`].
     #[must_use]
     pub fn code(&self) -> ErrorCode {
         match self {

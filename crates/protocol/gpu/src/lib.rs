@@ -1,7 +1,7 @@
 //! What a virtio-gpu driver and device say to each other, as Rust types.
 //!
-//! Layouts and numbers follow the virtio 1.3 specification, section 5.7 ("GPU
-//! Device"), and `include/uapi/linux/virtio_gpu.h`; the feature bit
+//! Layouts and numbers follow the [virtio 1.3 specification], section 5.7 ("GPU
+//! Device"), and the kernel's [`virtio_gpu.h`]; the feature bit
 //! `BLOB_ALIGNMENT` comes from virtio 1.4. This crate does no I/O and keeps no
 //! state: bytes in, values out, and back again.
 //!
@@ -25,6 +25,9 @@
 //! bytes bear out. Whether a resource exists, an offset lies inside it, or a
 //! feature was negotiated is for the device to say. Bytes past the end of a
 //! command are ignored, and so is padding.
+//!
+//! [virtio 1.3 specification]: https://docs.oasis-open.org/virtio/virtio/v1.3/virtio-v1.3.html
+//! [`virtio_gpu.h`]: https://git.kernel.org/pub/scm/linux/kernel/git/torvalds/linux.git/tree/include/uapi/linux/virtio_gpu.h
 
 #![forbid(unsafe_code)]
 
