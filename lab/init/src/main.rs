@@ -1,0 +1,39 @@
+//! The static init of the lab's machines.
+
+use std::fs::File;
+use std::process::ExitCode;
+
+use landbridge_lab_init::boot;
+use landbridge_lab_init::checks::Checks;
+use landbridge_lab_init::scenarios;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    match (arguments.next().as_deref(), arguments.next()) {
+        (Some(boot::WORKER), Some(name)) => body(&name),
+        _ if std::process::id() == 1 => boot::run(),
+        _ => {
+            eprintln!("This is the init of the lab's machines; `cargo xtask lab` runs it.");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs one body; its report port is the standard input.
+fn body(name: &str) -> ExitCode {
+    let Some(scenario) = scenarios::find(name) else {
+        eprintln!("lab: no scenario is called {name}");
+        return ExitCode::FAILURE;
+    };
+    let port = match rustix::io::dup(rustix::stdio::stdin()) {
+        Ok(port) => File::from(port),
+        Err(error) => {
+            eprintln!("lab: {name}: the report port: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut checks = Checks::new(scenario.name, port);
+    let outcome = (scenario.body)(&mut checks);
+    checks.finish(outcome);
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,90 @@
+//! Which scenarios share a machine.
+
+use landbridge_lab_init::scenario::{Device, Expect, Scenario, Storey};
+
+/// Scenarios for one machine, in the order in which they run.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// The kernel that they run on.
+    pub storey: Storey,
+    /// What they are; never empty.
+    pub scenarios: Vec<&'static Scenario>,
+}
+
+/// A batch is at most this long, so that two machines at a time have something
+/// to share.
+const LONGEST: usize = 6;
+
+impl Batch {
+    /// Puts scenarios together that may share a machine: the same storey and
+    /// the same devices, programs beside it, and no wish to be alone.
+    #[must_use]
+    pub fn group(scenarios: &[&'static Scenario]) -> Vec<Self> {
+        let mut batches: Vec<Self> = Vec::new();
+        for scenario in scenarios {
+            let room = batches
+                .iter_mut()
+                .find(|batch| batch.has_room_for(scenario));
+            match room {
+                Some(batch) => batch.scenarios.push(scenario),
+                None => batches.push(Self {
+                    storey: scenario.storey,
+                    scenarios: vec![scenario],
+                }),
+            }
+        }
+        // The longest first: a long one that starts last would run alone.
+        batches.sort_by_key(|batch| std::cmp::Reverse(batch.cost()));
+        batches
+    }
+
+    /// The devices that they need, each once.
+    #[must_use]
+    pub fn devices(&self) -> Vec<Device> {
+        let mut devices: Vec<Device> = Vec::new();
+        for device in self
+            .scenarios
+            .iter()
+            .flat_map(|scenario| scenario.needs.devices)
+        {
+            if !devices.iter().any(|known| known.id == device.id) {
+                devices.push(*device);
+            }
+        }
+        devices
+    }
+
+    fn has_room_for(&self, scenario: &Scenario) -> bool {
+        let first = self.scenarios[0];
+        let sociable = |one: &Scenario| {
+            !one.needs.alone
+                && one.expect == Expect::Passes
+                && one.storey != Storey::Nested
+                && one.needs.beside.is_empty()
+        };
+        self.scenarios.len() < LONGEST
+            && self.storey == scenario.storey
+            && sociable(first)
+            && sociable(scenario)
+            && ids(first) == ids(scenario)
+    }
+
+    fn cost(&self) -> usize {
+        let each = match self.storey {
+            Storey::Nested => 5,
+            Storey::Host | Storey::Guest => 1,
+        };
+        each * self.scenarios.len()
+    }
+}
+
+fn ids(scenario: &Scenario) -> Vec<&'static str> {
+    let mut ids: Vec<_> = scenario
+        .needs
+        .devices
+        .iter()
+        .map(|device| device.id)
+        .collect();
+    ids.sort_unstable();
+    ids
+}
