@@ -109,16 +109,17 @@ impl Mapping {
         let mut end = 0usize;
         let mut align = page_size();
         for piece in &merged {
-            align = align.max(piece.check_exact(end)?);
-            placed.push((end, *piece));
+            let nature = piece.check_exact(end)?;
+            align = align.max(nature.granule);
+            placed.push((end, *piece, nature));
             end = end
                 .checked_add(piece.len_in_memory()?)
                 .ok_or_else(|| piece.too_long())?;
         }
         let align = usize::try_from(align).map_err(|_| merged[0].too_long())?;
         let region = Region::reserve(end, align)?;
-        for (at, piece) in placed {
-            piece.place_into(&region, at, access)?;
+        for (at, piece, nature) in placed {
+            piece.place_into(nature, &region, at, access)?;
         }
         Ok(Self {
             region,

@@ -115,9 +115,9 @@ impl<'fd> Piece<'fd> {
         })
     }
 
-    /// Checks that this piece can be mapped exactly, at `at` of some region,
-    /// and says what that region must be aligned to.
-    pub(super) fn check_exact(&self, at: usize) -> Result<u64> {
+    /// Checks that this piece can be mapped exactly, at `at` of some region
+    /// that is aligned to its granule.
+    pub(super) fn check_exact(&self, at: usize) -> Result<Nature> {
         let nature = self.check()?;
         check_aligned("piece offset", self.offset, nature.granule)?;
         check_aligned("piece length", self.len, nature.granule)?;
@@ -128,18 +128,29 @@ impl<'fd> Piece<'fd> {
                 return Err(Error::OffsetNotHonoured { exporter });
             }
         }
-        Ok(nature.granule)
+        Ok(nature)
     }
 
-    /// Maps this piece, which [`check_exact`](Self::check_exact) has passed, at
-    /// `at` of `region`, in place of what is there.
-    pub(super) fn place_into(&self, region: &Region, at: usize, access: Access) -> Result<()> {
+    /// Maps this piece at `at` of `region`, in place of what is there. `nature`
+    /// is what [`check_exact`](Self::check_exact) found.
+    pub(super) fn place_into(
+        &self,
+        nature: Nature,
+        region: &Region,
+        at: usize,
+        access: Access,
+    ) -> Result<()> {
         let len = self.len_in_memory()?;
         check_bounds(at as u64, self.len, region.len() as u64)?;
-        // SAFETY: the range was just checked to be within the region; regions
-        // of this module are only reached through `View`, which never makes a
-        // reference to them.
-        unsafe { region.place(at, self.fd, self.offset, len, access) }
+        if nature.is_plain_file() {
+            // SAFETY: the range was just checked to be within the region;
+            // regions of this module are only reached through `View`, which
+            // never makes a reference to them.
+            return unsafe { region.place(at, self.fd, self.offset, len, access) };
+        }
+        let fresh = Region::map(self.fd, self.offset, len, access)?;
+        // SAFETY: as above; `fresh` has the length that was checked.
+        unsafe { region.replace(at, fresh) }
     }
 
     /// Whether `next` goes on where this piece ends.

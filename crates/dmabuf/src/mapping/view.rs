@@ -268,9 +268,10 @@ pub(super) fn of_region(region: &Region, start: usize, len: usize, access: Acces
 
 /// Replaces all of `region` by private zero pages.
 pub(super) fn cut(region: &Region, access: Access) -> Result<()> {
+    let zeroes = Region::zeroes(region.len(), access)?;
     // SAFETY: the range is the whole region, and regions of this module are
     // only reached through `View`, which makes no references.
-    unsafe { region.detach(0, region.len(), Some(access)) }
+    unsafe { region.replace(0, zeroes) }
 }
 
 #[cfg(test)]

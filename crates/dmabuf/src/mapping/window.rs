@@ -70,18 +70,15 @@ impl Window {
     /// [`Mapping::stitch`](crate::Mapping::stitch).
     pub fn map(&self, at: usize, piece: &Piece<'_>, access: Access) -> Result<()> {
         check_bounds(at as u64, piece.len(), self.len() as u64)?;
-        let granule = piece.check_exact(at)?;
-        check_aligned(
-            "window address",
-            self.region.as_ptr().addr() as u64,
-            granule,
-        )?;
+        let nature = piece.check_exact(at)?;
+        let base = self.region.as_ptr().addr() as u64;
+        check_aligned("window address", base, nature.granule)?;
         let len = piece.len_in_memory()?;
         let mut pieces = self.write();
         if let Some(offset) = occupied(&pieces, at, len) {
             return Err(Error::Occupied { offset });
         }
-        piece.place_into(&self.region, at, access)?;
+        piece.place_into(nature, &self.region, at, access)?;
         pieces.insert(at, Mapped { len, access });
         Ok(())
     }
@@ -100,7 +97,7 @@ impl Window {
         for &(start, piece) in &within {
             // SAFETY: pieces lie within the region, as `map` checked, and the
             // region is only reached through `View`, which makes no references.
-            unsafe { self.region.detach(start, piece.len, None) }?;
+            unsafe { self.region.vacate(start, piece.len) }?;
             pieces.remove(&start);
         }
         Ok(within.len())
@@ -116,8 +113,9 @@ impl Window {
         let pieces = self.write();
         let within = self.whole_pieces(&pieces, at, len)?;
         for &(start, piece) in &within {
+            let zeroes = Region::zeroes(piece.len, piece.access)?;
             // SAFETY: as in `unmap`.
-            unsafe { self.region.detach(start, piece.len, Some(piece.access)) }?;
+            unsafe { self.region.replace(start, zeroes) }?;
         }
         Ok(within.len())
     }

@@ -27,6 +27,13 @@ pub(crate) struct Nature {
     pub(crate) cannot_shrink: bool,
 }
 
+impl Nature {
+    /// Whether it is a file of ordinary pages, with no driver behind it.
+    pub(crate) fn is_plain_file(&self) -> bool {
+        !self.is_dma_buf && self.size.is_some() && self.granule == page_size()
+    }
+}
+
 /// Whether `fd` is a dma-buf: those live on a filesystem of their own.
 pub(crate) fn is_dma_buf(fd: BorrowedFd<'_>) -> Result<bool> {
     Ok(filesystem(fd)?.0 == DMA_BUF_MAGIC)

@@ -19,7 +19,11 @@ pub(crate) fn wait(fd: BorrowedFd<'_>, events: PollFlags, deadline: Option<Insta
         let mut fds = [PollFd::from_borrowed_fd(fd, events)];
         match rustix::event::poll(&mut fds, left.as_ref()) {
             Ok(0) => return Err(Error::Timeout),
-            Ok(_) => return Ok(()),
+            Ok(_) if fds[0].revents().intersects(events) => return Ok(()),
+            Ok(_) => {
+                let what = format!("poll reports {:?}", fds[0].revents());
+                return Err(Error::sys("poll", std::io::Error::other(what)));
+            }
             Err(Errno::INTR) => {}
             Err(e) => return Err(Error::sys("poll", e)),
         }

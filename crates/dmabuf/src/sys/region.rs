@@ -4,7 +4,7 @@
 use std::os::fd::BorrowedFd;
 use std::ptr::{self, NonNull};
 
-use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
+use rustix::mm::{MapFlags, MremapFlags, ProtFlags, mmap, mmap_anonymous, mremap_fixed, munmap};
 
 use crate::error::{Error, Result};
 use crate::mapping::Access;
@@ -93,15 +93,48 @@ impl Region {
         self.len
     }
 
-    /// Replaces `len` bytes at `at` by `fd`'s memory at `offset`, atomically.
+    /// Maps `len` private zero pages, anywhere.
+    pub(crate) fn zeroes(len: usize, access: Access) -> Result<Self> {
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        // SAFETY: as in `map`: the kernel chooses free addresses.
+        let base = unsafe { mmap_anonymous(ptr::null_mut(), len, protection(access), flags) };
+        Self::own(base, len)
+    }
+
+    /// Replaces what is at `at` by `fresh`, atomically.
+    ///
+    /// Mapping something over a range directly can fail after the kernel has
+    /// unmapped what was there (a driver's mmap does, on some kernels), and the
+    /// hole is then anybody's. A mapping that already stands elsewhere only has
+    /// to be moved.
     ///
     /// # Safety
-    /// `at..at + len` lies within the region, and no Rust reference to it is
-    /// live: only raw, volatile access may go on meanwhile.
+    /// `at..at + fresh.len()` lies within the region, and no Rust reference to
+    /// it is live: only raw, volatile access may go on meanwhile.
+    pub(crate) unsafe fn replace(&self, at: usize, fresh: Self) -> Result<()> {
+        debug_assert!(at + fresh.len <= self.len);
+        let target = self.base.as_ptr().wrapping_add(at).cast();
+        let source = fresh.base.as_ptr().cast();
+        // SAFETY: `source` is a whole mapping of ours that nobody else knows;
+        // the caller vouches that the target is within the region, which we
+        // own, and that nobody holds a reference that this would change.
+        unsafe { mremap_fixed(source, fresh.len, fresh.len, MremapFlags::MAYMOVE, target) }
+            .map_err(|e| Error::sys("mremap", e))?;
+        // Its addresses are no longer its own.
+        std::mem::forget(fresh);
+        Ok(())
+    }
+
+    /// Replaces `len` bytes at `at` by a plain file's memory, atomically: for
+    /// memfds of ordinary pages, whose mmap can't fail late as
+    /// [`replace`](Self::replace) explains.
+    ///
+    /// # Safety
+    /// As for [`replace`](Self::replace).
     pub(crate) unsafe fn place(
         &self,
         at: usize,
-        fd: BorrowedFd<'_>,
+        file: BorrowedFd<'_>,
         offset: u64,
         len: usize,
         access: Access,
@@ -109,30 +142,23 @@ impl Region {
         debug_assert!(at + len <= self.len);
         let flags = MapFlags::SHARED | MapFlags::FIXED;
         let target = self.base.as_ptr().wrapping_add(at).cast();
-        // SAFETY: the caller vouches that the range is within the region, which
-        // we own, and that nobody holds a reference that this would change.
-        unsafe { mmap(target, len, protection(access), flags, fd, offset) }
+        // SAFETY: as in `replace`.
+        unsafe { mmap(target, len, protection(access), flags, file, offset) }
             .map(drop)
             .map_err(|e| Error::sys("mmap", e))
     }
 
-    /// Replaces `len` bytes at `at` by private zero pages, or with `None` by
-    /// addresses that can't be accessed, atomically.
+    /// Replaces `len` bytes at `at` by addresses that can't be accessed,
+    /// atomically.
     ///
     /// # Safety
-    /// As for [`Region::place`].
-    pub(crate) unsafe fn detach(
-        &self,
-        at: usize,
-        len: usize,
-        access: Option<Access>,
-    ) -> Result<()> {
+    /// As for [`replace`](Self::replace).
+    pub(crate) unsafe fn vacate(&self, at: usize, len: usize) -> Result<()> {
         debug_assert!(at + len <= self.len);
         let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
-        let protection = access.map_or(ProtFlags::empty(), protection);
         let target = self.base.as_ptr().wrapping_add(at).cast();
-        // SAFETY: as in `place`.
-        unsafe { mmap_anonymous(target, len, protection, flags) }
+        // SAFETY: as in `replace`.
+        unsafe { mmap_anonymous(target, len, ProtFlags::empty(), flags) }
             .map(drop)
             .map_err(|e| Error::sys("mmap", e))
     }
