@@ -63,7 +63,18 @@ impl Video {
         let quality = u32::MAX;
         let corner = self.width | self.height << 16;
         header.extend(words(&[
-            0, 0, 0, 1, self.rate, 0, self.frames, self.largest, quality, 0, 0, corner,
+            0,
+            0,
+            0,
+            1,
+            self.rate,
+            0,
+            self.frames,
+            self.largest,
+            quality,
+            0,
+            0,
+            corner,
         ]));
         let mut format = words(&[40, self.width, self.height, 1 | 24 << 16]);
         format.extend(b"MJPG");
@@ -107,4 +118,26 @@ fn words(words: &[u32]) -> Vec<u8> {
 
 fn size(len: usize) -> u32 {
     u32::try_from(len).expect("a clip of a few MiB")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_index_leads_to_every_frame() {
+        let frames = [vec![1; 5], vec![2; 4], vec![3; 7]];
+        let file = write(16, 8, 24, &frames);
+        let word = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().unwrap()) as usize;
+        assert_eq!(word(4) + 8, file.len());
+        let place = |id: &[u8]| file.windows(4).position(|four| four == id).unwrap();
+        let (movie, index) = (place(b"movi"), place(b"idx1"));
+        assert_eq!(word(index + 4), 16 * frames.len());
+        for (nth, frame) in frames.iter().enumerate() {
+            let entry = index + 8 + 16 * nth;
+            let (at, len) = (movie + word(entry + 8), word(entry + 12));
+            assert_eq!(&file[at..at + 4], b"00dc");
+            assert_eq!(&file[at + 8..at + 8 + len], frame);
+        }
+    }
 }

@@ -26,9 +26,21 @@ struct Stop {
 
 /// The whole picture, the cup, the spoon.
 const STOPS: [Stop; 3] = [
-    Stop { x: 500, y: 500, width: 1000 },
-    Stop { x: 480, y: 300, width: 520 },
-    Stop { x: 620, y: 640, width: 430 },
+    Stop {
+        x: 500,
+        y: 500,
+        width: 1000,
+    },
+    Stop {
+        x: 480,
+        y: 300,
+        width: 520,
+    },
+    Stop {
+        x: 620,
+        y: 640,
+        width: 430,
+    },
 ];
 
 /// The view of frame `index` on a photo of this size. It is as wide as the
@@ -38,9 +50,8 @@ pub(super) fn view(index: usize, photo_width: u32, photo_height: u32) -> View {
     let from = &STOPS[index / leg % STOPS.len()];
     let to = &STOPS[(index / leg + 1) % STOPS.len()];
     let way = ease((index % leg) as i64 * ONE / leg as i64);
-    let between = |from: i64, to: i64, scale: u32| {
-        (from * ONE + (to - from) * way) * i64::from(scale) / 1000
-    };
+    let between =
+        |from: i64, to: i64, scale: u32| (from * ONE + (to - from) * way) * i64::from(scale) / 1000;
     let width = between(from.width, to.width, photo_width);
     let height = width * 9 / 16;
     let within = |centre: i64, extent: i64, limit: u32| {
@@ -68,8 +79,14 @@ mod tests {
         let mut last = None;
         for index in 0..FRAMES {
             let view = view(index, 600, 400);
-            assert!(view.left >= 0 && view.left + view.width <= 600 * ONE, "{index}");
-            assert!(view.top >= 0 && view.top + view.height <= 400 * ONE, "{index}");
+            assert!(
+                view.left >= 0 && view.left + view.width <= 600 * ONE,
+                "{index}"
+            );
+            assert!(
+                view.top >= 0 && view.top + view.height <= 400 * ONE,
+                "{index}"
+            );
             assert_ne!(Some(view), last, "frame {index} repeats the last one");
             last = Some(view);
         }

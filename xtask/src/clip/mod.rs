@@ -58,7 +58,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     } else {
         fs::write(&clip_path, &clip).with_context(|| clip_path.display().to_string())?;
     }
-    println!("assets/demo.avi: {} frames, {} bytes", camera::FRAMES, clip.len());
+    println!(
+        "assets/demo.avi: {} frames, {} bytes",
+        camera::FRAMES,
+        clip.len()
+    );
     Ok(ExitCode::SUCCESS)
 }
 
@@ -67,9 +71,7 @@ fn make(photo: &[u8]) -> Result<Vec<u8>> {
     let photo = Photo::from_jpeg(photo)?;
     let mut frames = Vec::with_capacity(camera::FRAMES);
     for index in 0..camera::FRAMES {
-        let view = camera::view(index, photo.width(), photo.height());
-        let pixels = photo.sample(view, WIDTH, HEIGHT);
-        frames.push(encode(&pixels, WIDTH, HEIGHT, QUALITY)?);
+        frames.push(frame(&photo, index)?);
     }
     let clip = avi::write(WIDTH, HEIGHT, FRAMES_PER_SECOND, &frames);
     ensure!(
@@ -80,7 +82,15 @@ fn make(photo: &[u8]) -> Result<Vec<u8>> {
     Ok(clip)
 }
 
-/// Without chroma subsampling: decoders agree better on how to read it.
+fn frame(photo: &Photo, index: usize) -> Result<Vec<u8>> {
+    let view = camera::view(index, photo.width(), photo.height());
+    let pixels = photo.sample(view, WIDTH, HEIGHT);
+    encode(&pixels, WIDTH, HEIGHT, QUALITY)
+}
+
+/// Without chroma subsampling, since decoders agree better on how to read it;
+/// with the standard's Huffman tables, since for tables of its own this encoder
+/// writes one scan per component, which can't be decoded row by row.
 fn encode(rgb: &[u8], width: u16, height: u16, quality: u8) -> Result<Vec<u8>> {
     let mut jpeg = Vec::new();
     let mut encoder = Encoder::new(&mut jpeg, quality);
@@ -93,11 +103,18 @@ fn encode(rgb: &[u8], width: u16, height: u16, quality: u8) -> Result<Vec<u8>> {
 mod tests {
     use super::*;
 
+    /// A few frames, so as not to take a minute in a debug build;
+    /// `cargo xtask clip --check` compares all.
     #[test]
     fn the_shipped_clip_is_the_one_this_makes() {
         let assets = crate::workspace::root().join("assets");
         let photo = fs::read(assets.join("photo.jpg")).unwrap();
+        let photo = Photo::from_jpeg(&photo).unwrap();
         let shipped = fs::read(assets.join("demo.avi")).unwrap();
-        assert!(make(&photo).unwrap() == shipped, "run `cargo xtask clip`");
+        for index in [0, 29, camera::FRAMES - 1] {
+            let made = frame(&photo, index).unwrap();
+            let mut places = shipped.windows(made.len());
+            assert!(places.any(|place| place == made), "run `cargo xtask clip`");
+        }
     }
 }

@@ -23,7 +23,9 @@ impl Photo {
             reader.output_color_type() == (png::ColorType::Rgb, png::BitDepth::Eight),
             "the photo must be an RGB PNG of 8 bits a channel"
         );
-        let len = reader.output_buffer_size().context("the photo is too large")?;
+        let len = reader
+            .output_buffer_size()
+            .context("the photo is too large")?;
         let mut rgb = vec![0; len];
         let info = reader.next_frame(&mut rgb)?;
         Ok(Self {
@@ -132,15 +134,33 @@ mod tests {
     #[test]
     fn a_view_of_the_whole_at_full_size_is_the_photo() {
         let rgb: Vec<u8> = (0..4 * 3 * 3).map(|byte| byte * 7).collect();
-        let photo = Photo { width: 4, height: 3, rgb };
-        let whole = View { left: 0, top: 0, width: 4 * ONE, height: 3 * ONE };
+        let photo = Photo {
+            width: 4,
+            height: 3,
+            rgb,
+        };
+        let whole = View {
+            left: 0,
+            top: 0,
+            width: 4 * ONE,
+            height: 3 * ONE,
+        };
         assert_eq!(photo.sample(whole, 4, 3), photo.rgb);
     }
 
     #[test]
     fn between_two_pixels_lies_their_mean() {
-        let photo = Photo { width: 2, height: 1, rgb: vec![0, 10, 20, 100, 110, 121] };
-        let middle = View { left: ONE / 2, top: 0, width: ONE, height: ONE };
+        let photo = Photo {
+            width: 2,
+            height: 1,
+            rgb: vec![0, 10, 20, 100, 110, 121],
+        };
+        let middle = View {
+            left: ONE / 2,
+            top: 0,
+            width: ONE,
+            height: ONE,
+        };
         assert_eq!(photo.sample(middle, 1, 1), [50, 60, 71]);
     }
 }
