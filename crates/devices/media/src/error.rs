@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use uuid::Uuid;
 use zune_jpeg::errors::DecodeErrors;
 
 use crate::layout::PixelFormat;
@@ -87,6 +89,26 @@ pub enum Error {
         /// The buffer's pixel format.
         format: PixelFormat,
     },
+    /// No living buffer has this UUID.
+    #[error("no buffer has the UUID {0}")]
+    NoBuffer(Uuid),
+    /// The exchange did not give the buffer.
+    #[error(transparent)]
+    Exchange(#[from] landbridge_exchange::Error),
+    /// The decoder's thread could not be started.
+    #[error("can't start the decoder's thread")]
+    Thread(#[source] std::io::Error),
+    /// A frame was not decoded in time; it may still come.
+    #[error("waited {limit:?} for {work}")]
+    Late {
+        /// What was waited for.
+        work: String,
+        /// How long.
+        limit: Duration,
+    },
+    /// The decoder has stopped.
+    #[error("the decoder has stopped")]
+    Stopped,
     /// The buffer is shorter than its layout says.
     #[error("the buffer has {len} bytes; its layout needs {needed}")]
     ShortBuffer {
@@ -102,15 +124,20 @@ impl Error {
     #[must_use]
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Read { .. } => Fault::Host,
+            Self::Read { .. } | Self::Thread(_) | Self::Late { .. } | Self::Stopped => Fault::Host,
+            Self::Exchange(error) => match error.fault() {
+                landbridge_exchange::error::Fault::Asker => Fault::Caller,
+                _ => Fault::Host,
+            },
             Self::TooLarge { .. }
             | Self::BadClip { .. }
             | Self::Undecodable { .. }
             | Self::Incomplete { .. }
             | Self::Reference { .. } => Fault::Clip,
-            Self::SizeMismatch { .. } | Self::Stride { .. } | Self::ShortBuffer { .. } => {
-                Fault::Caller
-            }
+            Self::NoBuffer(_)
+            | Self::SizeMismatch { .. }
+            | Self::Stride { .. }
+            | Self::ShortBuffer { .. } => Fault::Caller,
         }
     }
 }

@@ -5,20 +5,20 @@
 //! - [`layout`] describes the buffer that a frame is decoded into.
 //! - [`decode`] decodes one frame into such a buffer, with no frame-sized
 //!   buffer in between.
-//! - [`reference`] decodes the same frame with another implementation and
+//! - [`mod@reference`] decodes the same frame with another implementation and
 //!   counts the pixels that disagree.
-//! - [`decoder`] plays a clip: it remembers which frame comes next.
+//! - [`queue`] decodes into exchange buffers that are named by UUID.
 
 pub mod clip;
 pub mod decode;
-pub mod decoder;
 pub mod error;
 pub mod layout;
+pub mod queue;
 pub mod reference;
 
 pub use clip::{Clip, Container, Frame, FrameRate};
 pub use decode::decode_into;
-pub use decoder::{Decoded, Decoder};
 pub use error::{Defect, Error, Fault};
 pub use layout::{Layout, PixelFormat};
+pub use queue::{Codec, DecodeQueue, MotionJpeg, Queued};
 pub use reference::{Comparison, compare};

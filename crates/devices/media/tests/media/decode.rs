@@ -1,14 +1,10 @@
 //! Frames into buffers.
 
-use std::sync::Arc;
-
 use jpeg_encoder::SamplingFactor;
 use proptest::prelude::*;
 
 use crate::made::{find, jpeg, jpeg_of, picture};
-use landbridge_device_media::{
-    Clip, Decoder, Error, Fault, Layout, PixelFormat, compare, decode_into,
-};
+use landbridge_device_media::{Clip, Error, Fault, Layout, PixelFormat, compare, decode_into};
 
 const FORMATS: [PixelFormat; 4] = [
     PixelFormat::B8g8r8a8,
@@ -181,27 +177,6 @@ fn colours_other_than_ycbcr_are_refused() {
         ),
         "{error}"
     );
-}
-
-#[test]
-fn a_decoder_goes_round_and_counts() {
-    let frames = [1, 2, 3].map(|seed| jpeg(24, 16, seed));
-    let clip = Arc::new(Clip::parse(frames.concat()).unwrap());
-    let mut decoder = Decoder::new(clip.clone(), PixelFormat::R8g8b8a8).unwrap();
-    let mut pixels = vec![0; decoder.layout().byte_len().unwrap()];
-    for round in [0, 1, 2, 0, 1] {
-        assert_eq!(decoder.next_frame().index, round);
-        let done = decoder.decode_next(&mut pixels).unwrap();
-        assert_eq!((done.index, done.bytes), (round, 24 * 16 * 4));
-        let result = compare(&clip.frame(round).unwrap(), &pixels, &decoder.layout()).unwrap();
-        assert_eq!(result.mismatched_pixels, 0);
-    }
-    assert_eq!(decoder.decoded(), 5);
-
-    decoder.seek(4);
-    assert_eq!(decoder.next_frame().index, 1);
-    assert!(decoder.decode_next(&mut pixels[1..]).is_err());
-    assert_eq!(decoder.next_frame().index, 1, "a failed frame comes again");
 }
 
 proptest! {

@@ -4,4 +4,5 @@ mod bad_clips;
 mod clips;
 mod decode;
 mod made;
+mod queue;
 mod reference;
