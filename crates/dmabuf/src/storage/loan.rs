@@ -4,7 +4,6 @@
     reason = "LetGo is a promise that only unsafe code can make"
 )]
 
-use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
@@ -19,6 +18,7 @@ use crate::storage::Inner;
 #[must_use = "a loan that is dropped without proof leaves the memory shared for ever"]
 pub struct Loan {
     storage: Arc<Inner>,
+    proven: bool,
 }
 
 /// Proof that the other party of one loan has let go.
@@ -48,7 +48,10 @@ impl LetGo {
 impl Loan {
     /// A loan that is already on the ledger.
     pub(super) fn new(storage: Arc<Inner>) -> Self {
-        Self { storage }
+        Self {
+            storage,
+            proven: false,
+        }
     }
 
     /// How many bytes are lent.
@@ -58,12 +61,8 @@ impl Loan {
     }
 
     /// Takes the loan off the ledger.
-    pub fn returned(self, _proof: LetGo) {
-        let mut this = ManuallyDrop::new(self);
-        this.storage.ledger.return_loan();
-        // SAFETY: `this` is never used again, and its own drop never runs, so
-        // the field is dropped exactly once.
-        unsafe { std::ptr::drop_in_place(&raw mut this.storage) };
+    pub fn returned(mut self, _proof: LetGo) {
+        self.proven = true;
     }
 }
 
@@ -75,6 +74,10 @@ impl AsFd for Loan {
 
 impl Drop for Loan {
     fn drop(&mut self) {
-        self.storage.ledger.lose_loan();
+        if self.proven {
+            self.storage.ledger.return_loan();
+        } else {
+            self.storage.ledger.lose_loan();
+        }
     }
 }
