@@ -130,6 +130,31 @@ fn a_buffer_that_does_not_suit_is_left_alone() {
     assert!(pixels.iter().all(|&byte| byte == 7));
 }
 
+/// Cameras leave the standard's Huffman tables out of Motion-JPEG and say
+/// `AVI1` instead.
+#[test]
+fn avi1_frames_without_tables_get_the_standard_ones() {
+    let whole = jpeg(40, 24, 1);
+    let mut bare = whole.clone();
+    while let Some(at) = bare.windows(2).position(|two| two == [0xff, 0xc4]) {
+        let length = usize::from(u16::from_be_bytes([bare[at + 2], bare[at + 3]]));
+        bare.drain(at..at + 2 + length);
+    }
+    assert!(bare.len() + 400 < whole.len(), "the tables are gone");
+    let jfif = find(&bare, b"JFIF\0", 0);
+    bare[jfif..jfif + 5].copy_from_slice(b"AVI1\0");
+
+    let [whole, bare] = [whole, bare].map(|bytes| Clip::parse(bytes).unwrap());
+    let layout = layout(&whole, PixelFormat::B8g8r8x8);
+    let mut expected = vec![0; layout.byte_len().unwrap()];
+    let mut pixels = expected.clone();
+    decode_into(&whole.frame(0).unwrap(), &mut expected, &layout).unwrap();
+    decode_into(&bare.frame(0).unwrap(), &mut pixels, &layout).unwrap();
+    assert_eq!(pixels, expected);
+    let result = compare(&bare.frame(0).unwrap(), &pixels, &layout).unwrap();
+    assert_eq!(result.mismatched_pixels, 0);
+}
+
 /// What can't be seen from outside: the tables are gone, or the coded data
 /// is not what they describe.
 #[test]
