@@ -47,6 +47,7 @@ pub(crate) struct Inner {
     importers: Mutex<BTreeMap<u64, ImporterStatus>>,
     next_importer: AtomicU64,
     copied: AtomicU64,
+    // Field order: the exporter above is released before it is uncharged.
     charges: Vec<Charge>,
     shared: Arc<Shared>,
 }
@@ -54,14 +55,16 @@ pub(crate) struct Inner {
 impl Inner {
     fn importers(&self) -> MutexGuard<'_, BTreeMap<u64, ImporterStatus>> {
         // Changed by single inserts and removes.
-        self.importers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.importers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
         if let Some(uuid) = self.uuid.get() {
-            self.shared.registry.forget(*uuid);
+            self.shared.registry.forget(*uuid, self);
         }
         self.shared.forget(self.id);
     }

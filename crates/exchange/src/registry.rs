@@ -4,6 +4,7 @@
 //! about addresses. The registry holds no buffer alive.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
@@ -75,7 +76,11 @@ impl Registry {
             };
         }
         let uuid = asked.unwrap_or_else(Uuid::new_v4);
-        if buffers.contains_key(&uuid) {
+        // A buffer that is being dropped may not have been forgotten yet.
+        if buffers
+            .get(&uuid)
+            .is_some_and(|other| other.strong_count() > 0)
+        {
             return Err(UuidError::Taken(uuid));
         }
         buffers.insert(uuid, buffer.downgrade());
@@ -83,9 +88,13 @@ impl Registry {
         Ok(uuid)
     }
 
-    /// Forgets a buffer that is no more.
-    pub(crate) fn forget(&self, uuid: Uuid) {
-        self.write().remove(&uuid);
+    /// Forgets a buffer that is no more, unless its UUID is another's already.
+    pub(crate) fn forget(&self, uuid: Uuid, buffer: *const Inner) {
+        if let Entry::Occupied(entry) = self.write().entry(uuid)
+            && std::ptr::eq(entry.get().as_ptr(), buffer)
+        {
+            entry.remove();
+        }
     }
 }
 
