@@ -149,10 +149,16 @@ impl Tenant {
 
     /// Charges this tenant and all above it, or none of them.
     pub fn charge(&self, resource: Resource, amount: u64) -> Result<Charge, OverLimit> {
-        let above = match &self.0.parent {
-            Some(parent) => Some(Box::new(parent.charge(resource, amount)?)),
-            None => None,
-        };
+        // The tenant's own limit comes first: one that asks for too much must
+        // not even for a moment take from what its siblings share with it.
+        let mut charge = self.charge_alone(resource, amount)?;
+        if let Some(parent) = &self.0.parent {
+            charge.above = Some(Box::new(parent.charge(resource, amount)?));
+        }
+        Ok(charge)
+    }
+
+    fn charge_alone(&self, resource: Resource, amount: u64) -> Result<Charge, OverLimit> {
         let mut used = self.0.used();
         let held = used[resource as usize];
         let limit = self.0.limits.of(resource);
@@ -173,7 +179,7 @@ impl Tenant {
             tenant: self.clone(),
             resource,
             amount,
-            _above: above,
+            above: None,
         })
     }
 }
@@ -193,7 +199,7 @@ pub struct Charge {
     tenant: Tenant,
     resource: Resource,
     amount: u64,
-    _above: Option<Box<Charge>>,
+    above: Option<Box<Charge>>,
 }
 
 impl Charge {
@@ -211,6 +217,7 @@ impl Charge {
 impl Drop for Charge {
     fn drop(&mut self) {
         self.tenant.0.used()[self.resource as usize] -= self.amount;
+        drop(self.above.take());
     }
 }
 
@@ -253,7 +260,10 @@ mod tests {
         let error = child.charge(Resource::PinnedBytes, 11).unwrap_err();
         assert_eq!(error.tenant, "host");
         let small = parent.child("small", limits(1));
-        assert_eq!(small.charge(Resource::PinnedBytes, 2).unwrap_err().tenant, "small");
+        assert_eq!(
+            small.charge(Resource::PinnedBytes, 2).unwrap_err().tenant,
+            "small"
+        );
         assert_eq!(parent.used(Resource::PinnedBytes), 0);
         assert_eq!(child.used(Resource::PinnedBytes), 0);
     }
