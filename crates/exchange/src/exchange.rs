@@ -10,7 +10,7 @@ use crate::buffer::{Buffer, BufferId, Inner};
 use crate::error::Error;
 use crate::exporter::Exporter;
 use crate::registry::Registry;
-use crate::tenant::{Resource, Tenant};
+use crate::tenant::{Charge, Resource, Tenant};
 use crate::terms::MemoryModel;
 
 /// What all buffers of an exchange share.
@@ -50,15 +50,43 @@ impl Exchange {
         exporter: impl Exporter + 'static,
         tenant: &Tenant,
     ) -> Result<Buffer, Error> {
-        let size = exporter.size();
         let mut charges = vec![tenant.charge(Resource::Buffers, 1)?];
         if exporter.offer().model == MemoryModel::Pinned {
-            charges.push(tenant.charge(Resource::PinnedBytes, size)?);
+            charges.push(tenant.charge(Resource::PinnedBytes, exporter.size())?);
         }
+        Ok(self.admit(exporter, charges))
+    }
+
+    /// Takes in memory that is yet to be allocated: `size` pinned bytes are
+    /// charged before `make` is called, so that nobody makes this machine
+    /// allocate what they may not have. Where `make` fails, nothing is charged.
+    ///
+    /// `make` must give pinned memory of exactly `size` bytes.
+    pub fn publish_with<E: Exporter + 'static>(
+        &self,
+        size: u64,
+        tenant: &Tenant,
+        make: impl FnOnce() -> Result<E, Error>,
+    ) -> Result<Buffer, Error> {
+        let charges = vec![
+            tenant.charge(Resource::Buffers, 1)?,
+            tenant.charge(Resource::PinnedBytes, size)?,
+        ];
+        let exporter = make()?;
+        if exporter.size() != size || exporter.offer().model != MemoryModel::Pinned {
+            return Err(Error::Export {
+                exporter: exporter.name(),
+                reason: format!("{size:#x} pinned bytes were paid for, and it made something else"),
+            });
+        }
+        Ok(self.admit(exporter, charges))
+    }
+
+    fn admit(&self, exporter: impl Exporter + 'static, charges: Vec<Charge>) -> Buffer {
         let id = BufferId(self.0.next.fetch_add(1, Ordering::Relaxed));
         let buffer = Buffer::new(id, Box::new(exporter), charges, Arc::clone(&self.0));
         self.0.buffers().insert(id, buffer.downgrade());
-        Ok(buffer)
+        buffer
     }
 
     /// The living buffer with this UUID.
@@ -75,7 +103,12 @@ impl Exchange {
     pub fn buffers(&self) -> Vec<Buffer> {
         // Upgraded under the lock, wrapped outside: a buffer's last drop takes
         // the lock.
-        let living: Vec<_> = self.0.buffers().values().filter_map(Weak::upgrade).collect();
+        let living: Vec<_> = self
+            .0
+            .buffers()
+            .values()
+            .filter_map(Weak::upgrade)
+            .collect();
         living.into_iter().map(Buffer).collect()
     }
 
