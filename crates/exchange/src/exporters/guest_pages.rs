@@ -74,7 +74,14 @@ impl GuestPages {
                 return Err(refuse(format!("{range} is not whole pages")));
             }
             let resolved = memory.resolve(*range);
-            pieces.extend(resolved.map_err(|error| refuse(error.to_string()))?);
+            let resolved = resolved.map_err(|error| refuse(error.to_string()))?;
+            let sum = resolved
+                .iter()
+                .try_fold(0, |sum: u64, piece| sum.checked_add(piece.len));
+            if sum != Some(range.len()) {
+                return Err(refuse(format!("the files behind {range} do not fill it")));
+            }
+            pieces.extend(resolved);
         }
         Ok(Self {
             ranges,

@@ -4,9 +4,7 @@ use std::fmt;
 
 use landbridge_dmabuf::heap::Heap;
 use landbridge_dmabuf::memfd::Options;
-use landbridge_dmabuf::{
-    Access, CpuAccess as Bracket, Identity, Memfd, Storage, Udmabuf,
-};
+use landbridge_dmabuf::{Access, CpuAccess as Bracket, Identity, Memfd, Storage, Udmabuf};
 
 use crate::caching::{Caching, CachingSource, KnownCaching};
 use crate::error::Error;
@@ -108,7 +106,7 @@ impl Exporter for HostMemory {
             cpu: true,
             caching: Some(self.kind.caching()),
             writable: true,
-            exclusive: true,
+            exclusive: self.storage.can_be_exclusive(),
             descriptor: true,
             ranges: false,
         }
