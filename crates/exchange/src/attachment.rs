@@ -1,11 +1,15 @@
 //! One importer's hold on a buffer.
 
+use std::time::Instant;
+
+use landbridge_dmabuf::dma_buf::Readiness;
 use landbridge_dmabuf::{Access, CpuAccess as Bracket, Exclusive, Loan, Storage};
 
 use crate::buffer::{Buffer, ImporterStatus};
 use crate::error::Error;
 use crate::exporter::Memory;
 use crate::importer::Importer;
+use crate::ranges::{GuestPhysical, RangeList};
 use crate::tenant::{Charge, Resource, Tenant};
 use crate::terms::{Direction, Method, Refusal, Terms, Unmet};
 
@@ -58,6 +62,14 @@ impl Attachment {
         &self.importer
     }
 
+    /// The memory as guest-physical ranges. Refused unless the terms are for
+    /// ranges.
+    pub fn ranges(&self) -> Result<&RangeList<GuestPhysical>, Error> {
+        self.require(Method::Ranges)?;
+        let missing = || self.refusal(Unmet::Method(Method::Ranges));
+        Ok(self.buffer.exporter().ranges().ok_or_else(missing)?)
+    }
+
     /// Maps the whole buffer for the CPU of this process.
     pub(crate) fn map(&self) -> Result<Memory, Error> {
         self.require(Method::Cpu)?;
@@ -69,17 +81,51 @@ impl Attachment {
         self.buffer.exporter().map(access)
     }
 
-    /// Brackets CPU access in `direction`, which the terms must cover.
-    pub(crate) fn begin_access(&self, direction: Direction) -> Result<Bracket<'_>, Error> {
-        if direction.writes() && !self.terms.direction().writes() {
-            return Err(self.refusal(Unmet::Writable).into());
+    /// Checks that the terms cover access in `direction`.
+    pub(crate) fn check_direction(&self, asked: Direction) -> Result<(), Refusal> {
+        let agreed = self.terms.direction();
+        if agreed.covers(asked) {
+            Ok(())
+        } else {
+            Err(self.refusal(Unmet::Direction { agreed, asked }))
         }
+    }
+
+    /// Brackets CPU access in a `direction` that was checked. Devices that use the memory without
+    /// our fences are waited for until `deadline`.
+    pub(crate) fn begin_access(
+        &self,
+        direction: Direction,
+        deadline: Option<Instant>,
+    ) -> Result<Bracket<'_>, Error> {
+        self.wait_for_devices(direction, deadline)?;
         self.buffer.exporter().begin_access(direction)
     }
 
     /// The whole memory as this importer's own until the value is dropped.
-    pub(crate) fn exclusive(&self) -> Result<Exclusive, Error> {
-        Ok(self.storage(Method::Exclusive)?.exclusive()?)
+    /// Devices are waited for as in [`begin_access`](Self::begin_access).
+    pub(crate) fn exclusive(&self, deadline: Option<Instant>) -> Result<Exclusive, Error> {
+        let storage = self.storage(Method::Exclusive)?;
+        self.wait_for_devices(Direction::ReadWrite, deadline)?;
+        Ok(storage.exclusive()?)
+    }
+
+    /// The kernel's own wait, when a bracket opens, has no deadline; so we wait
+    /// before it.
+    fn wait_for_devices(
+        &self,
+        direction: Direction,
+        deadline: Option<Instant>,
+    ) -> Result<(), Error> {
+        let readiness = if direction.writes() {
+            Readiness::Write
+        } else {
+            Readiness::Read
+        };
+        match self.buffer.exporter().storage().and_then(Storage::dma_buf) {
+            Some(buffer) => Ok(buffer.wait_until_ready(readiness, deadline)?),
+            None => Ok(()),
+        }
     }
 
     /// A descriptor for another process to map.

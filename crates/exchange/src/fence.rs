@@ -17,6 +17,12 @@ pub enum Outcome {
     Failed,
 }
 
+/// When a wait of at most `limit` ends: never, where the clock can't count so
+/// far.
+pub(crate) fn deadline(limit: Duration) -> Option<Instant> {
+    Instant::now().checked_add(limit)
+}
+
 type Callback = Box<dyn FnOnce(Outcome) + Send>;
 
 enum State {
@@ -43,6 +49,7 @@ impl Shared {
 pub struct Fence(Arc<Shared>);
 
 /// The one who signals a [`Fence`].
+#[must_use = "a signaller that is dropped fails its fence"]
 pub struct FenceSignaller(Option<Arc<Shared>>);
 
 impl Fence {
@@ -73,13 +80,20 @@ impl Fence {
     /// Waits until the fence is signalled, at most for `limit`; `None` means
     /// that the time ran out.
     pub fn wait(&self, limit: Duration) -> Option<Outcome> {
-        let deadline = Instant::now() + limit;
+        self.wait_until(deadline(limit))
+    }
+
+    /// Waits until the fence is signalled, at most until `deadline`.
+    pub(crate) fn wait_until(&self, deadline: Option<Instant>) -> Option<Outcome> {
         let mut state = self.0.lock();
         loop {
             if let State::Signalled(outcome) = *state {
                 return Some(outcome);
             }
-            let left = deadline.checked_duration_since(Instant::now())?;
+            let left = match deadline {
+                Some(deadline) => deadline.checked_duration_since(Instant::now())?,
+                None => Duration::MAX,
+            };
             state = self
                 .0
                 .changed
@@ -90,7 +104,8 @@ impl Fence {
     }
 
     /// Calls `callback` once when the fence is signalled: at once if it is,
-    /// else on the signalling thread, with no lock held.
+    /// else on the signalling thread, with no lock held. A callback that panics
+    /// takes those after it along, so it must not.
     pub fn on_signal(&self, callback: impl FnOnce(Outcome) + Send + 'static) {
         let mut state = self.0.lock();
         match &mut *state {
@@ -174,6 +189,17 @@ mod tests {
         let (fence, _signaller) = Fence::new("work");
         assert_eq!(fence.wait(Duration::ZERO), None);
         assert_eq!(fence.outcome(), None);
+    }
+
+    #[test]
+    fn the_longest_limit_is_no_overflow() {
+        let (fence, signaller) = Fence::new("work");
+        let waiter = {
+            let fence = fence.clone();
+            thread::spawn(move || fence.wait(Duration::MAX))
+        };
+        signaller.signal(Outcome::Done);
+        assert_eq!(waiter.join().unwrap(), Some(Outcome::Done));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::fence::{Fence, Outcome};
+use crate::fence::{self, Fence, Outcome};
 use crate::terms::Direction;
 
 /// What a fence's work does with the buffer.
@@ -109,11 +109,18 @@ fn select(fences: &[(Usage, Fence)], up_to: Usage) -> Vec<Fence> {
 /// Waits for all of `fences`, `limit` for all together. `Failed` when any of
 /// the work failed.
 pub fn wait_all(fences: &[Fence], limit: Duration) -> Result<Outcome, WaitTimeout> {
-    let deadline = Instant::now() + limit;
+    wait_all_until(fences, fence::deadline(limit), limit)
+}
+
+/// The same, where the wait is part of something that ends at `deadline`.
+pub(crate) fn wait_all_until(
+    fences: &[Fence],
+    deadline: Option<Instant>,
+    limit: Duration,
+) -> Result<Outcome, WaitTimeout> {
     let mut all = Outcome::Done;
     for fence in fences {
-        let left = deadline.saturating_duration_since(Instant::now());
-        match fence.wait(left) {
+        match fence.wait_until(deadline) {
             Some(Outcome::Done) => {}
             Some(Outcome::Failed) => all = Outcome::Failed,
             None => {

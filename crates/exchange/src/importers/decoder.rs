@@ -10,9 +10,9 @@ use std::time::Duration;
 use crate::attachment::Attachment;
 use crate::buffer::Buffer;
 use crate::error::Error;
-use crate::fence::{Fence, FenceSignaller, Outcome};
+use crate::fence::{self, Fence, FenceSignaller, Outcome};
 use crate::importer::Importer;
-use crate::reservation::wait_all;
+use crate::reservation::wait_all_until;
 use crate::tenant::Tenant;
 use crate::terms::{CachingNeed, Direction, Method, Models, Needs};
 
@@ -71,6 +71,7 @@ impl DecoderImport {
 }
 
 /// A frame that is to be decoded. Dropping it fails its fence.
+#[must_use = "a frame that is dropped fails its fence"]
 #[derive(Debug)]
 pub struct DecoderFrame {
     import: Arc<DecoderImport>,
@@ -94,13 +95,17 @@ impl DecoderFrame {
     /// `write` with the whole buffer as the decoder's own memory. Fails while
     /// anybody else maps it. The fence is signalled when this returns: done if
     /// `write` succeeded and the bytes are where others see them, else failed.
+    /// Earlier work that failed holds nothing up: a whole frame replaces it.
     pub fn write<E: From<Error>>(
         self,
         limit: Duration,
         write: impl FnOnce(&mut [u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        wait_all(&self.before, limit).map_err(Error::from)?;
-        let mut memory = self.import.attachment.exclusive()?;
+        let deadline = fence::deadline(limit);
+        wait_all_until(&self.before, deadline, limit).map_err(Error::from)?;
+        // Declared after `self`: on the way out of an error or a panic the
+        // memory is let go before the fence says that it failed.
+        let mut memory = self.import.attachment.exclusive(deadline)?;
         write(memory.as_mut_slice())?;
         memory.finish().map_err(Error::from)?;
         self.signaller.signal(Outcome::Done);

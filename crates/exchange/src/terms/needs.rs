@@ -50,6 +50,11 @@ impl Direction {
     pub fn writes(self) -> bool {
         self != Self::Read
     }
+
+    /// Whether whoever may do this may do `other`.
+    pub fn covers(self, other: Self) -> bool {
+        (self.reads() || !other.reads()) && (self.writes() || !other.writes())
+    }
 }
 
 impl fmt::Display for Direction {

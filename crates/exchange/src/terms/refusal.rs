@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::caching::{Caching, KnownCaching};
-use crate::terms::{MemoryModel, Method};
+use crate::terms::{Direction, MemoryModel, Method};
 
 /// One need that the exporter does not meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,13 @@ pub enum Unmet {
     },
     /// The importer does not cope with what may happen to the memory.
     Model(MemoryModel),
+    /// The importer wants to do what its terms don't cover.
+    Direction {
+        /// What the terms are for.
+        agreed: Direction,
+        /// What it wants to do.
+        asked: Direction,
+    },
     /// The exchange does not serve this memory model yet.
     NotServed(MemoryModel),
 }
@@ -40,6 +47,9 @@ impl fmt::Display for Unmet {
             ),
             Self::Model(model) => {
                 write!(f, "the memory is {model}, which the importer can't follow")
+            }
+            Self::Direction { agreed, asked } => {
+                write!(f, "{asked} access was asked under terms for {agreed}")
             }
             Self::NotServed(model) => {
                 write!(f, "{model} memory is not served by this version")
