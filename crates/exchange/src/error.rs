@@ -1,5 +1,7 @@
 //! What can go wrong in the exchange, and whose fault it is.
 
+use landbridge_dmabuf::Error as Memory;
+
 use crate::importers::window::WindowError;
 use crate::registry::UuidError;
 use crate::reservation::WaitTimeout;
@@ -46,7 +48,7 @@ pub enum Error {
     },
     /// The memory could not be allocated, mapped or bracketed.
     #[error(transparent)]
-    Memory(#[from] landbridge_dmabuf::Error),
+    Memory(#[from] Memory),
 }
 
 impl Error {
@@ -58,10 +60,42 @@ impl Error {
             }
             Self::Window(error) => error.fault(),
             Self::Timeout(_) => Fault::Peer,
-            Self::Memory(error) => match error {
-                landbridge_dmabuf::Error::InUse { .. } => Fault::Peer,
-                _ => Fault::Host,
-            },
+            Self::Memory(error) => fault_of_memory(error),
         }
+    }
+
+    /// Whether the same call may succeed later with nothing else changed by
+    /// its caller.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Timeout(_) => true,
+            Self::Memory(error) => error.may_pass(),
+            Self::Window(error) => error.may_pass(),
+            Self::Refused(_) | Self::OverLimit(_) | Self::Uuid(_) | Self::Export { .. } => false,
+        }
+    }
+}
+
+fn fault_of_memory(error: &Memory) -> Fault {
+    match error {
+        Memory::InUse { .. } | Memory::Timeout => Fault::Peer,
+        Memory::OutOfBounds { .. }
+        | Memory::Empty { .. }
+        | Memory::Misaligned { .. }
+        | Memory::LengthMismatch { .. }
+        | Memory::NotADmaBuf
+        | Memory::NotASyncFile
+        | Memory::ReadOnly
+        | Memory::CanShrink
+        | Memory::Unsuitable { .. }
+        | Memory::OverLimit { .. }
+        | Memory::BadName { .. }
+        | Memory::Foreign
+        | Memory::Vacant { .. }
+        | Memory::Occupied { .. }
+        | Memory::OffsetNotHonoured { .. } => Fault::Asker,
+        // The rest is this machine's: a device that is missing, a system call
+        // that failed.
+        _ => Fault::Host,
     }
 }
