@@ -1,5 +1,6 @@
-//! Owners of memory.
+//! Owners of memory. [`fake`] is for tests.
 
+pub mod fake;
 pub mod guest_pages;
 pub mod host_memory;
 

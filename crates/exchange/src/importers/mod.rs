@@ -6,10 +6,13 @@
 //! | [`decoder`] | holding the whole memory as its own for one frame | pinned |
 //! | [`scanout`] | a volatile read-only mapping, bracketed | pinned |
 //! | [`window`] | a descriptor that the VMM maps into its guest | pinned |
+//!
+//! [`fake`] is an importer for tests.
 
 mod access;
 pub mod cpu;
 pub mod decoder;
+pub mod fake;
 pub mod scanout;
 pub mod window;
 

@@ -1,0 +1,179 @@
+//! A VMM that maps nothing: a test aid.
+//!
+//! It keeps a book of its own and refuses what a real VMM refuses (overlaps,
+//! unmaps that are not exactly one map), so that a test sees what a window asks
+//! of its VMM. It keeps no duplicate of a file and never looks into one.
+
+use std::collections::BTreeMap;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use landbridge_dmabuf::{Identity, LetGo};
+
+use crate::importers::window::{MapperError, WindowMap, WindowMapper};
+
+/// One call that the fake got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// To map a file.
+    Map {
+        /// Which file; `None` where the kernel doesn't tell.
+        file: Option<Identity>,
+        /// Where in the window.
+        offset: u64,
+        /// How many bytes.
+        len: u64,
+    },
+    /// To unmap what one call mapped.
+    Unmap {
+        /// Where in the window.
+        offset: u64,
+        /// How many bytes.
+        len: u64,
+    },
+}
+
+/// How the fake answers from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mood {
+    /// It does as asked.
+    #[default]
+    Obliging,
+    /// It refuses, and leaves open what became of the file.
+    Refusing,
+    /// It refuses, with proof that it holds nothing.
+    RefusingWithProof,
+    /// It does as asked, but nobody hears of it: the channel is broken.
+    Vanished,
+}
+
+#[derive(Default)]
+struct State {
+    mood: Mood,
+    held: bool,
+    calls: Vec<Call>,
+    maps: BTreeMap<u64, u64>,
+}
+
+/// A VMM that maps nothing.
+pub struct FakeMapper {
+    proof: fn() -> LetGo,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl FakeMapper {
+    /// A VMM with an empty window that does as asked.
+    ///
+    /// `proof` makes the [`LetGo`] of a loan that is over, which only unsafe
+    /// code can, and this crate has none. What it asserts is true: the fake
+    /// keeps nothing of a file.
+    pub fn new(proof: fn() -> LetGo) -> Self {
+        Self {
+            proof,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// How it answers from now on, calls that are held up included.
+    pub fn set_mood(&self, mood: Mood) {
+        self.state().mood = mood;
+    }
+
+    /// Holds calls up until [`go_on`](Self::go_on).
+    pub fn hold_up(&self) {
+        self.state().held = true;
+    }
+
+    /// Lets the calls that are held up go on.
+    pub fn go_on(&self) {
+        self.state().held = false;
+        self.changed.notify_all();
+    }
+
+    /// Waits until it has got `count` calls in all, those held up included.
+    pub fn wait_for_calls(&self, count: usize) {
+        let state = self.state();
+        drop(
+            self.changed
+                .wait_while(state, |state| state.calls.len() < count)
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+    }
+
+    /// All calls that it got, the oldest first.
+    pub fn calls(&self) -> Vec<Call> {
+        self.state().calls.clone()
+    }
+
+    /// What it would have mapped: offset and length, by offset.
+    pub fn mapped(&self) -> Vec<(u64, u64)> {
+        let state = self.state();
+        state.maps.iter().map(|(at, len)| (*at, *len)).collect()
+    }
+
+    /// Drops all mappings by itself, as a VMM does when the device is reset.
+    pub fn drop_all(&self) {
+        self.state().maps.clear();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes the call down, waits while calls are held up, and does `act`
+    /// unless the mood forbids it. `act` says whether a VMM would do it.
+    fn call(
+        &self,
+        name: &'static str,
+        call: Call,
+        act: impl Fn(&mut BTreeMap<u64, u64>) -> bool,
+    ) -> Result<(), MapperError> {
+        let mut state = self.state();
+        state.calls.push(call);
+        self.changed.notify_all();
+        let mut state = self
+            .changed
+            .wait_while(state, |state| state.held)
+            .unwrap_or_else(PoisonError::into_inner);
+        let refused = MapperError::Refused(name);
+        let mood = state.mood;
+        match mood {
+            Mood::Obliging if act(&mut state.maps) => Ok(()),
+            Mood::Obliging | Mood::Refusing => Err(refused),
+            Mood::RefusingWithProof => Err(refused.holding_nothing((self.proof)())),
+            Mood::Vanished => {
+                act(&mut state.maps);
+                Err(MapperError::Gone {
+                    call: name,
+                    reason: "the fake has vanished".to_owned(),
+                })
+            }
+        }
+    }
+}
+
+impl WindowMapper for FakeMapper {
+    fn map(&self, map: &WindowMap<'_>) -> Result<(), MapperError> {
+        let (offset, len) = (map.offset, map.len);
+        let call = Call::Map {
+            file: Identity::of(map.file).ok(),
+            offset,
+            len,
+        };
+        self.call("map", call, |maps| {
+            let free = maps
+                .range(..offset.saturating_add(len))
+                .next_back()
+                .is_none_or(|(other, other_len)| other + other_len <= offset);
+            free && maps.insert(offset, len).is_none()
+        })
+    }
+
+    fn unmap(&self, offset: u64, len: u64) -> Result<LetGo, MapperError> {
+        self.call("unmap", Call::Unmap { offset, len }, |maps| {
+            maps.get(&offset) == Some(&len) && maps.remove(&offset).is_some()
+        })?;
+        Ok((self.proof)())
+    }
+}
