@@ -1,0 +1,120 @@
+//! RESOURCE_MAP_BLOB and RESOURCE_UNMAP_BLOB: host blobs in the guest's window.
+//!
+//! The VMM is asked with no lock held: it may in turn ask this process for
+//! something before it answers. Meanwhile the resource is marked as busy.
+
+use std::sync::Arc;
+
+use landbridge_exchange::importers::window::{Window, WindowMapping};
+use landbridge_exchange::{Buffer, Caching};
+use landbridge_protocol_gpu::{
+    BlobFlags, MapCaching, ResourceMapBlob, ResourceRef, Response,
+};
+
+use crate::commands::Call;
+use crate::error::Error;
+use crate::resources::{Kind, Place};
+
+/// Maps a host blob and tells the guest how to map its end.
+pub(crate) fn map(call: Call<'_>, map: ResourceMapBlob) -> Result<Response, Error> {
+    let id = map.resource_id;
+    let (serial, buffer) = reserve(call, id)?;
+    let mapped = ask(call, id, &buffer, map.offset);
+    let mut state = match call.state() {
+        Ok(state) => state,
+        // The VMM drops all mappings at a reset; ours is forgotten with it.
+        Err(error) => return Err(error),
+    };
+    // Destroyed meanwhile: the mapping is dropped, after the lock, and with
+    // that withdrawn.
+    let resource = state.resources.same(id, serial)?;
+    match mapped {
+        Ok((mapping, caching)) => {
+            resource.place = Place::Mapped {
+                offset: map.offset,
+                mapping,
+            };
+            Ok(Response::OkMapInfo(caching))
+        }
+        Err(error) => {
+            resource.place = Place::None;
+            Err(error)
+        }
+    }
+}
+
+/// Marks a blob that may be mapped as busy.
+fn reserve(call: Call<'_>, id: u32) -> Result<(u64, Buffer), Error> {
+    let unfit = |reason| Error::Unfit {
+        resource: id,
+        reason,
+    };
+    let mut state = call.state()?;
+    let resource = state.resources.get_mut(id)?;
+    let Kind::Host { buffer, flags } = &resource.kind else {
+        return Err(unfit("only a host blob can be mapped"));
+    };
+    if !flags.contains(BlobFlags::MAPPABLE) {
+        return Err(unfit("it was not made to be mapped"));
+    }
+    if !matches!(resource.place, Place::None) {
+        return Err(unfit("it is mapped already"));
+    }
+    let buffer = buffer.clone();
+    resource.place = Place::Busy;
+    Ok((resource.serial, buffer))
+}
+
+fn ask(
+    call: Call<'_>,
+    id: u32,
+    buffer: &Buffer,
+    offset: u64,
+) -> Result<(WindowMapping, MapCaching), Error> {
+    let window: &Arc<Window> = call.core.window.as_ref().ok_or(Error::Unfit {
+        resource: id,
+        reason: "the device has no host-visible window",
+    })?;
+    let mapping = window.map(buffer, offset, call.core.tenant())?;
+    let caching = match mapping.caching() {
+        Some(Caching::WriteBack) => MapCaching::Cached,
+        Some(Caching::Uncached) => MapCaching::Uncached,
+        Some(Caching::WriteCombining) => MapCaching::WriteCombining,
+        // A guest would take "nothing said" as cached.
+        None => {
+            return Err(Error::Unfit {
+                resource: id,
+                reason: "nobody knows how its memory is cached",
+            });
+        }
+    };
+    Ok((mapping, caching))
+}
+
+/// Unmaps a blob.
+pub(crate) fn unmap(call: Call<'_>, resource: ResourceRef) -> Result<Response, Error> {
+    let id = resource.resource_id;
+    let mut state = call.state()?;
+    let resource = state.resources.get_mut(id)?;
+    let serial = resource.serial;
+    let mapping = match std::mem::replace(&mut resource.place, Place::Busy) {
+        Place::Mapped { mapping, .. } => mapping,
+        other => {
+            resource.place = other;
+            return Err(Error::Unfit {
+                resource: id,
+                reason: "it is not mapped",
+            });
+        }
+    };
+    drop(state);
+    let result = mapping.unmap();
+    // Gone meanwhile, by a reset or another queue: nothing is left to mark.
+    if let Ok(mut state) = call.state()
+        && let Ok(resource) = state.resources.same(id, serial)
+    {
+        resource.place = Place::None;
+    }
+    result.map_err(landbridge_exchange::Error::from)?;
+    Ok(Response::OkNoData)
+}

@@ -1,0 +1,148 @@
+//! What all parts of the device share.
+//!
+//! The state has one lock. It is never held while a VMM maps or unmaps, while
+//! a display is told something, while somebody waits for a fence, or while
+//! memory is allocated or let go; what a command removes it takes out of the
+//! lock before dropping it.
+//!
+//! A reset waits for nobody. It begins a new *life*: commands of earlier lives
+//! that are still running find the state closed to them, and their answers go
+//! nowhere.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use landbridge_exchange::exporters::guest_pages::GuestMemory;
+use landbridge_exchange::importers::window::Window;
+use landbridge_exchange::{Exchange, Tenant};
+use landbridge_protocol_gpu::{ControlHeader, Features};
+
+use crate::config::GpuConfig;
+use crate::contexts::Contexts;
+use crate::display::Display;
+use crate::error::Error;
+use crate::fences::{Timeline, Timelines};
+use crate::jobs::Jobs;
+use crate::metrics::Metrics;
+use crate::resources::Resources;
+use crate::scanouts::Scanouts;
+
+/// What the guest has made.
+pub(crate) struct State {
+    life: u64,
+    pub(crate) resources: Resources,
+    pub(crate) scanouts: Scanouts,
+    pub(crate) contexts: Contexts,
+}
+
+/// What all parts of the device share.
+pub(crate) struct Core {
+    pub(crate) config: GpuConfig,
+    pub(crate) exchange: Exchange,
+    pub(crate) memory: Arc<dyn GuestMemory>,
+    pub(crate) display: Arc<dyn Display>,
+    pub(crate) window: Option<Arc<Window>>,
+    pub(crate) timelines: Timelines,
+    pub(crate) jobs: Jobs,
+    pub(crate) metrics: Metrics,
+    /// Guest-physical ranges of all backing lists.
+    pub(crate) ranges: Arc<AtomicUsize>,
+    features: AtomicU64,
+    state: Mutex<State>,
+    /// The state's life, for those who need not lock it.
+    life: AtomicU64,
+}
+
+impl Core {
+    pub(crate) fn new(
+        config: GpuConfig,
+        exchange: Exchange,
+        memory: Arc<dyn GuestMemory>,
+        window: Option<Arc<Window>>,
+        display: Arc<dyn Display>,
+    ) -> Self {
+        let state = State {
+            life: 0,
+            resources: Resources::default(),
+            scanouts: Scanouts::new(config.outputs.len()),
+            contexts: Contexts::default(),
+        };
+        Self {
+            config,
+            exchange,
+            memory,
+            display,
+            window,
+            timelines: Timelines::default(),
+            jobs: Jobs::default(),
+            metrics: Metrics::default(),
+            ranges: Arc::default(),
+            features: AtomicU64::new(0),
+            state: Mutex::new(state),
+            life: AtomicU64::new(0),
+        }
+    }
+
+    /// Who pays for what the guest makes.
+    pub(crate) fn tenant(&self) -> &Tenant {
+        &self.config.tenant
+    }
+
+    /// The features that the driver accepted.
+    pub(crate) fn features(&self) -> Features {
+        Features::from_bits_truncate(self.features.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn set_features(&self, features: Features) {
+        self.features.store(features.bits(), Ordering::Release);
+    }
+
+    /// The current life.
+    pub(crate) fn life(&self) -> u64 {
+        self.life.load(Ordering::Acquire)
+    }
+
+    /// The state, for a command of this life.
+    pub(crate) fn state(&self, life: u64) -> Result<MutexGuard<'_, State>, Error> {
+        let state = self.any_state();
+        if state.life == life {
+            Ok(state)
+        } else {
+            Err(Error::Reset)
+        }
+    }
+
+    /// The state, for somebody who only looks.
+    pub(crate) fn any_state(&self) -> MutexGuard<'_, State> {
+        // Nothing that can panic runs between two changes that belong together.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a new life and returns what was left of the old one.
+    pub(crate) fn begin_life(&self) -> State {
+        let mut state = self.any_state();
+        let life = state.life + 1;
+        let fresh = State {
+            life,
+            resources: Resources::default(),
+            scanouts: Scanouts::new(self.config.outputs.len()),
+            contexts: Contexts::default(),
+        };
+        let old = std::mem::replace(&mut *state, fresh);
+        self.life.store(life, Ordering::Release);
+        self.set_features(Features::empty());
+        old
+    }
+
+    /// The timeline of a command, if it is fenced.
+    pub(crate) fn timeline(&self, header: &ControlHeader) -> Option<Timeline> {
+        header.fence()?;
+        Some(match header.ring() {
+            Some(ring) if self.features().contains(Features::CONTEXT_INIT) => Timeline::Ring {
+                context: header.ctx_id,
+                ring,
+            },
+            _ => Timeline::Device,
+        })
+    }
+}
