@@ -1,0 +1,295 @@
+//! One object that answers: by the strongest way this machine offers.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::coverage::{self, Coverage};
+use crate::decode::{Caching, Decoder};
+use crate::error::{Error, Reason, Result, Strength};
+use crate::kernel::Kernel;
+use crate::kernel_ioctl;
+use crate::map_info::{MapInfo, Source};
+use crate::procfs;
+use crate::records::{self, KernelBuffer, Vma};
+use crate::rules;
+use crate::sys::child::{Child, Report};
+
+/// How long an exporter may take to map a buffer and have it touched.
+pub const DEFAULT_LIMIT: Duration = Duration::from_secs(2);
+
+/// What the caller chooses.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Request number of the info ioctl; `None`: it is not tried.
+    pub info_request: Option<u32>,
+    /// How long an exporter may take.
+    pub limit: Duration,
+    /// Whether BPF may be used.
+    pub bpf: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            info_request: None,
+            limit: DEFAULT_LIMIT,
+            bpf: true,
+        }
+    }
+}
+
+/// One way of knowing, and why it is missing if it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Availability {
+    /// Which way.
+    pub strength: Strength,
+    /// Why it is not available; `None` if it is.
+    pub missing: Option<Reason>,
+}
+
+/// A mapping and how it behaves.
+#[derive(Clone, Debug)]
+pub struct MappingInfo {
+    /// The mapping as the kernel keeps it.
+    pub vma: Vma,
+    /// How it behaves.
+    pub info: MapInfo,
+    /// What its page table showed, where that could be read.
+    pub coverage: Option<Coverage>,
+}
+
+/// Answers questions about mappings and buffers of this machine.
+#[derive(Debug)]
+pub struct Inspector {
+    config: Config,
+    decoder: Option<Decoder>,
+    kernel: Kernel,
+}
+
+impl Inspector {
+    /// Prepares whatever this machine and process allow. Never fails: what is missing
+    /// is told by [`Inspector::availability`].
+    #[must_use]
+    pub fn open(config: Config) -> Self {
+        let kernel = if config.bpf {
+            Kernel::open()
+        } else {
+            Kernel::nothing(Reason::NotConfigured)
+        };
+        Self {
+            config,
+            decoder: Decoder::of_this_machine(),
+            kernel,
+        }
+    }
+
+    /// Every way of knowing, strongest first.
+    #[must_use]
+    pub fn availability(&self) -> Vec<Availability> {
+        let ioctl = self
+            .config
+            .info_request
+            .map(|_| ())
+            .ok_or(Reason::NotConfigured);
+        let ways = [
+            (Strength::KernelIoctl, ioctl),
+            (Strength::Pte, self.kernel.walk().map(|_| ())),
+            (Strength::Vma, self.kernel.vma()),
+            (Strength::Rule, Ok(())),
+            (Strength::Query, self.kernel.query()),
+            (Strength::BufferList, self.kernel.buffer_list()),
+            (Strength::Importers, self.kernel.importers()),
+        ];
+        ways.into_iter()
+            .map(|(strength, state)| Availability {
+                strength,
+                missing: state.err(),
+            })
+            .collect()
+    }
+
+    /// Why mappings can't be read, if they can't.
+    pub(crate) fn require_mappings(&self) -> Result<(), Reason> {
+        self.kernel.vma()
+    }
+
+    /// How the mapping at `address` of a process behaves (`None`: the caller's own).
+    ///
+    /// The answer is for the whole mapping around `address`. Pages that were never
+    /// touched have no entry; without any, the mapping's protection answers.
+    ///
+    /// # Errors
+    /// [`Error::NoMapping`], [`Error::NoProcess`], [`Error::Busy`], or
+    /// [`Error::Unavailable`] without the privilege.
+    pub fn mapping(&self, pid: Option<u32>, address: u64) -> Result<MappingInfo> {
+        let vma = self.kernel.find(pid, address, false)?.vma;
+        self.describe(pid, vma)
+    }
+
+    /// All mappings of one process, or of all.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] without the privilege, [`Error::NoProcess`].
+    pub fn mappings(&self, pid: Option<u32>) -> Result<Vec<Vma>> {
+        self.kernel.mappings(pid)
+    }
+
+    /// How a mapping listed by [`Inspector::mappings`] behaves, from what the list
+    /// holds: its protection and the entries of its first and last page.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] if its bits mean nothing on this machine.
+    pub fn describe_listed(&self, vma: &Vma) -> Result<MapInfo> {
+        let decoder = self.decoder()?;
+        let coverage = Coverage::of_samples(&vma.samples, decoder)?;
+        self.choose(vma, coverage.caching)
+    }
+
+    /// All dma-bufs of the machine as the kernel lists them.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] without the privilege or before 6.16.
+    pub fn kernel_buffers(&self) -> Result<Vec<KernelBuffer>> {
+        self.kernel.buffers()
+    }
+
+    /// How CPU mappings of a dma-buf behave.
+    ///
+    /// The buffer is mapped and touched in a child process, never in the caller.
+    ///
+    /// # Errors
+    /// [`Error::NotDmaBuf`]; the exporter's own errors as [`Error::Mmap`],
+    /// [`Error::CpuAccess`] and [`Error::Touch`]; [`Error::Timeout`]; and
+    /// [`Error::Unknown`] if nobody can tell, with what was tried.
+    pub fn map_info(&self, buffer: impl AsFd) -> Result<MapInfo> {
+        self.map_info_of_driver(buffer, None)
+    }
+
+    /// As [`Inspector::map_info`], for a caller that knows the exporting driver, which
+    /// the exporter's name often does not tell.
+    ///
+    /// # Errors
+    /// As [`Inspector::map_info`].
+    pub fn map_info_of_driver(&self, buffer: impl AsFd, driver: Option<&str>) -> Result<MapInfo> {
+        let buffer = buffer.as_fd();
+        require_dma_buf(buffer)?;
+        let mut tried = Vec::new();
+        if let Some(request) = self.config.info_request {
+            match kernel_ioctl::caching(buffer, request) {
+                Ok(caching) => return Ok(MapInfo::mapped(caching, Source::KernelIoctl, false)),
+                Err(error) => tried.push((Strength::KernelIoctl, error.into_reason())),
+            }
+        }
+        let mut child = Child::touching(buffer)?;
+        let report = child.wait(self.config.limit)?;
+        match self.touched(&child, report) {
+            Ok(info) => return Ok(info),
+            Err(error) => {
+                let pte = self.kernel.walk().err();
+                tried.extend(pte.map(|reason| (Strength::Pte, reason)));
+                tried.push((Strength::Vma, error.into_reason()));
+            }
+        }
+        let exporter = procfs::fdinfo::of_own(buffer).map(|info| info.exporter);
+        by_rule(exporter, driver, &child, report, tried)
+    }
+
+    /// What is written down about an exporter, for a buffer that nobody can map here.
+    /// `driver` decides where the exporter's name is shared.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] if nothing is.
+    pub fn estimate(exporter: &str, driver: Option<&str>) -> Result<MapInfo> {
+        let rule = rules::find(exporter, driver).ok_or_else(|| Error::Unknown {
+            exporter: Some(exporter.to_owned()),
+            tried: vec![(Strength::Rule, Reason::NoRule)],
+        })?;
+        Ok(match rule.caching {
+            Some(caching) => MapInfo::mapped(caching, Source::Rule, rule.gup),
+            None => MapInfo::not_mappable(Source::Rule),
+        })
+    }
+
+    /// Reads the mapping that a child has made and touched.
+    pub(crate) fn touched(&self, child: &Child, report: Report) -> Result<MapInfo> {
+        let found = self.mapping(Some(child.pid()), report.address)?;
+        // Someone else's mapping would be a wrong answer: ids can mean another process.
+        if found.vma.start != report.address || found.vma.end < report.address + report.bytes {
+            return Err(Error::Record {
+                what: "not the child's mapping",
+            });
+        }
+        Ok(found.info)
+    }
+
+    fn decoder(&self) -> Result<Decoder> {
+        self.decoder.ok_or(Error::Unavailable {
+            strength: Strength::Vma,
+            reason: Reason::Architecture,
+        })
+    }
+
+    fn describe(&self, pid: Option<u32>, vma: Vma) -> Result<MappingInfo> {
+        let decoder = self.decoder()?;
+        let coverage = match self.kernel.walk() {
+            Err(_) => None,
+            Ok(_) if vma.samples.is_empty() => Some(coverage::read(
+                &self.kernel,
+                pid,
+                vma.start,
+                vma.end,
+                decoder,
+            )?),
+            Ok(_) => Some(Coverage::of_samples(&vma.samples, decoder)?),
+        };
+        let info = self.choose(&vma, coverage.and_then(|coverage| coverage.caching))?;
+        Ok(MappingInfo {
+            vma,
+            info,
+            coverage,
+        })
+    }
+
+    fn choose(&self, vma: &Vma, by_page_table: Option<Caching>) -> Result<MapInfo> {
+        if let Some(caching) = by_page_table {
+            return Ok(MapInfo::mapped(caching, Source::Pte, vma.gup()));
+        }
+        let caching = self.decoder()?.protection(vma.page_prot);
+        let caching = caching.ok_or(Error::Record {
+            what: "a memory type that no user mapping has",
+        })?;
+        Ok(MapInfo::mapped(caching, Source::Vma, vma.gup()))
+    }
+}
+
+fn by_rule(
+    exporter: Option<String>,
+    driver: Option<&str>,
+    child: &Child,
+    report: Report,
+    mut tried: Vec<(Strength, Reason)>,
+) -> Result<MapInfo> {
+    let rule = exporter
+        .as_deref()
+        .and_then(|name| rules::find(name, driver));
+    // The child has mapped it: a rule that says otherwise is out of date.
+    let Some(caching) = rule.and_then(|rule| rule.caching) else {
+        tried.push((Strength::Rule, Reason::NoRule));
+        return Err(Error::Unknown { exporter, tried });
+    };
+    // smaps needs no privilege for a child of our own.
+    let seen = procfs::smaps::gup_at(child.pid(), report.address);
+    let gup = seen.unwrap_or(rule.is_some_and(|rule| rule.gup));
+    Ok(MapInfo::mapped(caching, Source::Rule, gup))
+}
+
+/// Refuses everything that is no dma-buf.
+fn require_dma_buf(fd: BorrowedFd<'_>) -> Result<()> {
+    let stat = rustix::fs::fstatfs(fd).map_err(Error::system("fstatfs"))?;
+    if stat.f_type as u64 == records::DMA_BUF_MAGIC {
+        return Ok(());
+    }
+    Err(Error::NotDmaBuf)
+}

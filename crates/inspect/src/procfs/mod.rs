@@ -1,0 +1,5 @@
+//! What /proc tells without any special privilege.
+
+pub mod fdinfo;
+pub mod holders;
+pub mod smaps;

@@ -1,0 +1,139 @@
+//! What is written down about exporters: the answer without any privilege.
+//!
+//! An estimate, and marked as one ([`Source::Rule`](crate::Source::Rule)). A rule is
+//! here only where the exporter's source leaves no choice; an exporter that decides
+//! buffer by buffer has none, and stays unknown. Each rule gives its reason.
+//!
+//! The exporter's name is that of fdinfo and bufinfo: the module or heap. Most DRM
+//! drivers export as `drm`, which says nothing; the driver's own name, where the caller
+//! knows it, decides then.
+
+use crate::decode::Caching;
+
+/// What one exporter always does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// The exporter's name in fdinfo.
+    pub exporter: &'static str,
+    /// The driver behind a name that many share.
+    pub driver: Option<&'static str>,
+    /// The caching of its mappings; `None`: it refuses mmap.
+    pub caching: Option<Caching>,
+    /// Whether get_user_pages works on its mappings.
+    pub gup: bool,
+    /// Why this can be relied on.
+    pub reason: &'static str,
+}
+
+const fn mapped(
+    exporter: &'static str,
+    driver: Option<&'static str>,
+    caching: Caching,
+    gup: bool,
+    reason: &'static str,
+) -> Rule {
+    Rule {
+        exporter,
+        driver,
+        caching: Some(caching),
+        gup,
+        reason,
+    }
+}
+
+const fn unmappable(exporter: &'static str, reason: &'static str) -> Rule {
+    Rule {
+        exporter,
+        driver: None,
+        caching: None,
+        gup: false,
+        reason,
+    }
+}
+
+/// All rules.
+pub const RULES: &[Rule] = &[
+    mapped(
+        "udmabuf",
+        None,
+        Caching::WriteBack,
+        false,
+        "pages of a memfd, inserted by frame with the mapping's default protection",
+    ),
+    mapped(
+        "system",
+        None,
+        Caching::WriteBack,
+        false,
+        "the system heap remaps pages of ordinary memory with the default protection",
+    ),
+    mapped(
+        "drm",
+        Some("vgem"),
+        Caching::WriteCombining,
+        false,
+        "vgem leaves the shmem helper's default, which is write-combining",
+    ),
+    mapped(
+        "drm",
+        Some("bochs-drm"),
+        Caching::WriteBack,
+        false,
+        "bochs has shmem buffers that ask for cached mappings",
+    ),
+    mapped(
+        "videobuf2_vmalloc",
+        None,
+        Caching::WriteBack,
+        true,
+        "vmalloc pages are inserted one by one with the default protection",
+    ),
+    unmappable("vfio_pci_core", "the exporter has no mmap operation (7.2)"),
+    unmappable("ib_uverbs", "the exporter has no mmap operation (7.2)"),
+    unmappable("xen_gntdev", "the exporter has no mmap operation (7.2)"),
+    unmappable("vmwgfx", "the exporter has no mmap operation (7.2)"),
+    unmappable("habanalabs", "the exporter has no mmap operation (7.2)"),
+];
+
+/// The rule for an exporter, if what is known decides.
+#[must_use]
+pub fn find(exporter: &str, driver: Option<&str>) -> Option<&'static Rule> {
+    let of_exporter = || RULES.iter().filter(|rule| rule.exporter == exporter);
+    of_exporter()
+        .find(|rule| rule.driver.is_some() && rule.driver == driver)
+        .or_else(|| of_exporter().find(|rule| rule.driver.is_none()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shared_names_need_the_driver() {
+        assert_eq!(find("drm", None), None);
+        assert_eq!(find("drm", Some("amdgpu")), None);
+        let vgem = find("drm", Some("vgem")).unwrap();
+        assert_eq!(vgem.caching, Some(Caching::WriteCombining));
+    }
+
+    #[test]
+    fn unknown_stays_unknown() {
+        // These decide buffer by buffer.
+        for exporter in ["i915", "virtio_gpu", "amdgpu", "xe", "", "udmabuf2"] {
+            assert_eq!(find(exporter, None), None, "{exporter}");
+        }
+        assert!(find("udmabuf", Some("anything")).is_some());
+    }
+
+    #[test]
+    fn every_rule_has_a_reason_and_is_the_only_one() {
+        for (index, rule) in RULES.iter().enumerate() {
+            assert!(!rule.reason.is_empty());
+            let key = (rule.exporter, rule.driver);
+            let again = RULES[index + 1..]
+                .iter()
+                .any(|r| (r.exporter, r.driver) == key);
+            assert!(!again, "{key:?}");
+        }
+    }
+}
