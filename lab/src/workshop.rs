@@ -27,6 +27,7 @@ pub struct Workshop {
     // One thread at a time decompresses modules.
     modules: Mutex<Modules>,
     programs: PathBuf,
+    console: bool,
 }
 
 impl Workshop {
@@ -46,7 +47,15 @@ impl Workshop {
             artifacts,
             modules: Mutex::new(modules),
             programs,
+            console: false,
         })
+    }
+
+    /// Shows every machine's console on standard error.
+    #[must_use]
+    pub fn with_console(mut self, shown: bool) -> Self {
+        self.console = shown;
+        self
     }
 
     /// The QEMU that machines run on.
@@ -70,7 +79,8 @@ impl Workshop {
                 .copied()
                 .collect(),
         };
-        Machine::start(&self.artifacts.qemu, &shape, &self.programs, &beside)
+        let machine = Machine::start(&self.artifacts.qemu, &shape, &self.programs, &beside)?;
+        Ok(machine.shown(self.console))
     }
 
     /// A machine with a shell on its console, `modules` packed but not loaded,

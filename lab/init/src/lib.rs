@@ -8,6 +8,7 @@
 
 pub mod boot;
 pub mod checks;
+pub mod echo;
 pub mod nested;
 pub mod report;
 pub mod scenario;

@@ -5,12 +5,14 @@ use std::process::ExitCode;
 
 use landbridge_lab_init::boot;
 use landbridge_lab_init::checks::Checks;
+use landbridge_lab_init::echo;
 use landbridge_lab_init::scenarios;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     match (arguments.next().as_deref(), arguments.next()) {
         (Some(boot::WORKER), Some(name)) => body(&name),
+        (Some(echo::ARGUMENT), Some(path)) => answer(&path),
         _ if std::process::id() == 1 => boot::run(),
         _ => {
             eprintln!("This is the init of the lab's machines; `cargo xtask lab` runs it.");
@@ -36,4 +38,14 @@ fn body(name: &str) -> ExitCode {
     let outcome = (scenario.body)(&mut checks);
     checks.finish(outcome);
     ExitCode::SUCCESS
+}
+
+fn answer(path: &str) -> ExitCode {
+    match echo::run(path) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lab: answering at {path}: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -46,7 +46,12 @@ impl Apt {
             .find(|keyring| Path::new(keyring).exists())
             .context("no Debian archive keyring is installed (package debian-archive-keyring)")?;
         let downloads = folder.join("downloads");
-        for path in ["state/lists/partial", "cache/archives/partial", "downloads", "none"] {
+        for path in [
+            "state/lists/partial",
+            "cache/archives/partial",
+            "downloads",
+            "none",
+        ] {
             fs::create_dir_all(folder.join(path))?;
         }
         fs::write(folder.join("status"), "")?;

@@ -39,6 +39,7 @@ pub struct Machine {
     _beside: Vec<Process>,
     heard: Receiver<Heard>,
     console: Vec<String>,
+    shown: bool,
     // Held for its Drop: the folder with the sockets.
     _folder: tempfile::TempDir,
 }
@@ -77,6 +78,7 @@ impl Machine {
             _beside: beside,
             heard,
             console: Vec::new(),
+            shown: false,
             _folder: folder,
         })
     }
@@ -86,6 +88,9 @@ impl Machine {
         let patience = until.saturating_duration_since(Instant::now());
         match self.heard.recv_timeout(patience) {
             Ok(Heard::Console(line)) => {
+                if self.shown {
+                    eprintln!("| {line}");
+                }
                 self.console.push(line.clone());
                 Some(Heard::Console(line))
             }
@@ -93,6 +98,13 @@ impl Machine {
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => Some(Heard::Closed),
         }
+    }
+
+    /// Shows the console on standard error as it comes.
+    #[must_use]
+    pub fn shown(mut self, shown: bool) -> Self {
+        self.shown = shown;
+        self
     }
 
     /// Every line of the console so far.

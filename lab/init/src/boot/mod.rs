@@ -9,6 +9,7 @@ mod supervise;
 
 pub use modules::load;
 pub use mounts::mount_share;
+pub use port::open as open_port;
 pub use supervise::WORKER;
 
 use std::fs::File;
@@ -37,7 +38,7 @@ fn live() -> Result<()> {
     {
         return supervise::shell();
     }
-    let mut port = port::open(crate::report::PORT)?;
+    let mut port = open_port(crate::report::PORT)?;
     send(&mut port, &boot_event());
     for scenario in named(&command_line, RUN_WORD) {
         run_one(scenario, &mut port);

@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// When no port has that name, even after a while.
-pub(super) fn open(name: &str) -> Result<File> {
+pub fn open(name: &str) -> Result<File> {
     let start = Instant::now();
     loop {
         if let Some(path) = find(name) {
