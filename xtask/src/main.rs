@@ -1,6 +1,7 @@
 //! Developer commands, run as `cargo xtask COMMAND`: one file each.
 
 mod ci;
+mod clip;
 mod lab;
 mod test;
 mod workspace;
@@ -21,6 +22,8 @@ enum Command {
     Test(test::Args),
     /// Boots real kernels and runs the lab's scenarios in them.
     Lab(lab::Args),
+    /// Makes the clip that the demo plays.
+    Clip(clip::Args),
     /// Runs what CI runs: format, lints, docs, then every test.
     Ci(ci::Args),
 }
@@ -29,6 +32,7 @@ fn main() -> anyhow::Result<std::process::ExitCode> {
     match Cli::parse().command {
         Command::Test(args) => test::run(&args),
         Command::Lab(args) => lab::run(&args),
+        Command::Clip(args) => clip::run(&args),
         Command::Ci(args) => ci::run(&args),
     }
 }

@@ -12,13 +12,15 @@ pub struct Request {
     pub reply: Reply,
 }
 
+type Deliver = Box<dyn FnOnce(&[u8]) + Send>;
+
 /// Where the answer to one request goes, at once or later and from any thread.
 ///
 /// A reply that is dropped unsent returns the request to the driver with no
 /// bytes written, so no request is ever lost.
 pub struct Reply {
     capacity: usize,
-    send: Option<Box<dyn FnOnce(&[u8]) + Send>>,
+    send: Option<Deliver>,
 }
 
 impl Reply {

@@ -1,2 +1,7 @@
 //! The landbridge program.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    landbridge::cli::main()
+}

@@ -1,0 +1,9 @@
+//! The landbridge program as a library, so that tests and benchmarks run the
+//! very code that a user runs.
+
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod demo;
+pub mod failure;
+pub mod picture;
