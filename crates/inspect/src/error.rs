@@ -146,6 +146,14 @@ impl Error {
     }
 }
 
+/// The error number that another process stated, whatever it stated.
+pub(crate) fn errno_of(stated: i32) -> Errno {
+    match stated {
+        1..4096 => Errno::from_raw_os_error(stated),
+        _ => Errno::IO,
+    }
+}
+
 /// A way of knowing something, strongest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]

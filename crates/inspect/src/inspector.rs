@@ -14,7 +14,7 @@ use crate::map_info::{MapInfo, Source};
 use crate::procfs;
 use crate::records::{self, KernelBuffer, Vma};
 use crate::rules;
-use crate::sys::child::{Child, Report};
+use crate::sys::child::{Child, Nature, Report};
 
 /// How long an exporter may take to map a buffer and have it touched.
 pub const DEFAULT_LIMIT: Duration = Duration::from_secs(2);
@@ -182,18 +182,37 @@ impl Inspector {
                 Err(error) => tried.push((Strength::KernelIoctl, error.into_reason())),
             }
         }
-        let mut child = Child::touching(buffer)?;
+        let mut child = Child::touching(buffer, Nature::DmaBuf)?;
         let report = child.wait(self.config.limit)?;
         match self.touched(&child, report) {
             Ok(info) => return Ok(info),
-            Err(error) => {
-                let pte = self.kernel.walk().err();
-                tried.extend(pte.map(|reason| (Strength::Pte, reason)));
-                tried.push((Strength::Vma, error.into_reason()));
-            }
+            Err(error) => tried.extend(self.reasons(error)),
         }
         let exporter = procfs::fdinfo::of_own(buffer).map(|info| info.exporter);
         by_rule(exporter, driver, &child, report, tried)
+    }
+
+    /// How shared mappings of other memory behave, such as a memfd.
+    ///
+    /// # Errors
+    /// As [`Inspector::map_info`]; no rules apply, so [`Error::Unknown`] without the
+    /// privilege.
+    pub fn map_info_of_memory(&self, memory: impl AsFd) -> Result<MapInfo> {
+        let mut child = Child::touching(memory.as_fd(), Nature::Memory)?;
+        let report = child.wait(self.config.limit)?;
+        self.touched(&child, report)
+            .map_err(|error| Error::Unknown {
+                exporter: None,
+                tried: self.reasons(error).collect(),
+            })
+    }
+
+    /// Why neither page table nor protection answered.
+    fn reasons(&self, error: Error) -> impl Iterator<Item = (Strength, Reason)> {
+        let pte = self.kernel.walk().err();
+        let pte = pte.map(|reason| (Strength::Pte, reason));
+        pte.into_iter()
+            .chain([(Strength::Vma, error.into_reason())])
     }
 
     /// What is written down about an exporter, for a buffer that nobody can map here.

@@ -35,7 +35,9 @@ fn explain(failure: &LoadFailure, program: &Program) -> Reason {
         }
         _ => {}
     }
-    if environment::locked_down() {
+    // With the capabilities at hand, only lockdown takes this helper away.
+    let helper_refused = failure.log.contains("bpf_probe_read_kernel#113");
+    if environment::locked_down() || helper_refused {
         return Reason::Lockdown;
     }
     // Iterators run interpreted; kernel function calls do not.

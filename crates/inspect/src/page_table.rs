@@ -187,7 +187,7 @@ mod tests {
             for level in (last..=top).rev() {
                 let shift = 12 + 9 * (u32::from(level) - 1);
                 let slot = 0x1000 * u64::from(level) + ((address >> shift) & 511) * 8;
-                let next = 0x1000 * (u64::from(level) - 1) | 0x67;
+                let next = (0x1000 * (u64::from(level) - 1)) | 0x67;
                 self.set(slot, if level == last { leaf } else { next });
             }
         }

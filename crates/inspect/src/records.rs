@@ -49,7 +49,7 @@ impl Vma {
     }
 
     fn check(self) -> Result<Self> {
-        let aligned = self.start % 4096 == 0 && self.end % 4096 == 0;
+        let aligned = self.start.is_multiple_of(4096) && self.end.is_multiple_of(4096);
         if aligned && self.start < self.end {
             return Ok(self);
         }

@@ -156,6 +156,39 @@ fn other_files_are_not_dma_bufs() {
 }
 
 #[test]
+fn a_memfd_is_touched_by_a_child_not_by_us() {
+    let Some(inspector) = inspector(Strength::Pte) else {
+        return;
+    };
+    let memfd = rustix::fs::memfd_create("probe", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+    rustix::fs::ftruncate(&memfd, 3 << 20).unwrap();
+    let info = inspector.map_info_of_memory(&memfd).unwrap();
+    assert_eq!(info.caching, Some(Caching::WriteBack));
+    assert_eq!(info.source, Source::Pte);
+    assert!(info.gup && info.mappable);
+    let path = "/memfd:probe (deleted)";
+    let ours = landbridge_inspect::procfs::smaps::of_process(std::process::id()).unwrap();
+    assert!(
+        !ours.iter().any(|entry| entry.path == path),
+        "the caller mapped it"
+    );
+}
+
+#[test]
+fn the_exporters_mmap_error_comes_through() {
+    let inspector = Inspector::open(Config {
+        bpf: false,
+        ..Config::default()
+    });
+    let directory = File::open("/").unwrap();
+    let refused = inspector.map_info_of_memory(&directory);
+    assert!(
+        matches!(refused, Err(Error::Mmap(_) | Error::System { .. })),
+        "{refused:?}"
+    );
+}
+
+#[test]
 fn without_bpf_every_way_says_so() {
     let inspector = Inspector::open(Config {
         bpf: false,

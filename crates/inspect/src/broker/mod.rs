@@ -23,7 +23,7 @@ pub use server::{Broker, Limits, listen};
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Reason};
+use crate::error::{Error, Reason, errno_of};
 use crate::map_info::MapInfo;
 
 /// The text of a question: protocol and version.
@@ -106,11 +106,10 @@ impl From<Error> for Refusal {
 
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
-        use rustix::io::Errno;
         match refusal {
             Refusal::NotDmaBuf => Self::NotDmaBuf,
-            Refusal::Mmap { errno } => Self::Mmap(Errno::from_raw_os_error(errno)),
-            Refusal::CpuAccess { errno } => Self::CpuAccess(Errno::from_raw_os_error(errno)),
+            Refusal::Mmap { errno } => Self::Mmap(errno_of(errno)),
+            Refusal::CpuAccess { errno } => Self::CpuAccess(errno_of(errno)),
             Refusal::Touch { signal } => Self::Touch { signal },
             other => Self::Broker(other),
         }
@@ -126,7 +125,10 @@ fn useless(reason: Reason) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
+mod tests;
+
+#[cfg(test)]
+mod wire_tests {
     use super::*;
     use crate::decode::Caching;
     use crate::map_info::Source;
@@ -151,5 +153,7 @@ mod tests {
     fn the_exporters_errors_come_through() {
         let error = Error::from(Refusal::from(Error::Mmap(rustix::io::Errno::INVAL)));
         assert!(matches!(error, Error::Mmap(rustix::io::Errno::INVAL)));
+        let senseless = Error::from(Refusal::Mmap { errno: -7 });
+        assert!(matches!(senseless, Error::Mmap(rustix::io::Errno::IO)));
     }
 }

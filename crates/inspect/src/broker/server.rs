@@ -14,7 +14,7 @@ use rustix::net::{
 use super::{Answer, Refusal, useless};
 use crate::error::{Error, Result};
 use crate::inspector::{DEFAULT_LIMIT, Inspector};
-use crate::sys::child::Child;
+use crate::sys::child::{Child, Nature};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 64;
@@ -90,6 +90,7 @@ pub struct Broker {
     inspector: Inspector,
     listener: OwnedFd,
     limits: Limits,
+    pub(super) nature: Nature,
     clients: Vec<Client>,
     dying: Vec<Dying>,
     paused_until: Option<Instant>,
@@ -108,6 +109,7 @@ impl Broker {
             inspector,
             listener,
             limits,
+            nature: Nature::DmaBuf,
             clients: Vec::new(),
             dying: Vec::new(),
             paused_until: None,
@@ -202,7 +204,7 @@ impl Broker {
             reply(socket.as_fd(), &Answer::Refused(Refusal::TooMany));
             return Ok(());
         }
-        match Child::serving(socket.as_fd()) {
+        match Child::serving(socket.as_fd(), self.nature) {
             Ok(child) => self.clients.push(Client {
                 socket,
                 child,

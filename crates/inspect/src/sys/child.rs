@@ -16,10 +16,19 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Signal, pidfd_send_signal};
 
 use super::touch::{self, Origin};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, errno_of};
 
 /// How long a killed child may take to go before it is left to itself.
 const REAP: Duration = Duration::from_millis(250);
+
+/// What a descriptor must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Nature {
+    /// A dma-buf; CPU access is bracketed.
+    DmaBuf,
+    /// Anything that can be mapped shared, such as a memfd.
+    Memory,
+}
 
 /// How far the child got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,16 +109,16 @@ pub(crate) struct Child {
 
 impl Child {
     /// A child that maps and touches `buffer`.
-    pub(crate) fn touching(buffer: BorrowedFd<'_>) -> Result<Self> {
-        Self::spawn(Origin::Descriptor(buffer.as_raw_fd()))
+    pub(crate) fn touching(buffer: BorrowedFd<'_>, nature: Nature) -> Result<Self> {
+        Self::spawn(Origin::Descriptor(buffer.as_raw_fd()), nature)
     }
 
     /// A child that takes its buffer from `socket`.
-    pub(crate) fn serving(socket: BorrowedFd<'_>) -> Result<Self> {
-        Self::spawn(Origin::Socket(socket.as_raw_fd()))
+    pub(crate) fn serving(socket: BorrowedFd<'_>, nature: Nature) -> Result<Self> {
+        Self::spawn(Origin::Socket(socket.as_raw_fd()), nature)
     }
 
-    fn spawn(origin: Origin) -> Result<Self> {
+    fn spawn(origin: Origin, nature: Nature) -> Result<Self> {
         let (report, tell) = pipe_with(PipeFlags::CLOEXEC).map_err(Error::system("pipe"))?;
         let mut pidfd: libc::c_int = -1;
         // No exit signal: the caller's SIGCHLD handling never hears of this child.
@@ -120,7 +129,7 @@ impl Child {
         // only makes system calls and never returns from `touch::main`.
         let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, &raw mut pidfd, 0, 0) };
         if pid == 0 {
-            touch::main(origin, tell.as_raw_fd());
+            touch::main(origin, nature, tell.as_raw_fd());
         }
         let pid = match u32::try_from(pid) {
             Ok(pid) if pidfd >= 0 => pid,
@@ -179,7 +188,7 @@ impl Child {
         let report = Report::decode(bytes).ok_or(Error::Record {
             what: "the child's report",
         })?;
-        let errno = Errno::from_raw_os_error(report.errno);
+        let errno = errno_of(report.errno);
         match report.stage {
             Stage::Ready => Ok(report),
             Stage::Check => Err(Error::NotDmaBuf),

@@ -29,7 +29,7 @@ pub(crate) fn dma_buf_info(
     // SAFETY: `fd` is open for the call. The request's size field is that of
     // `DmaBufInfo`, and a handler copies no more than that to or from `info`, which is
     // borrowed mutably and valid for any bytes.
-    let status = unsafe { libc::ioctl(fd, request as _, std::ptr::from_mut(info)) };
+    let status = unsafe { libc::ioctl(fd, libc::Ioctl::from(request), std::ptr::from_mut(info)) };
     if status < 0 {
         let error = std::io::Error::last_os_error();
         return Err(Errno::from_io_error(&error).unwrap_or(Errno::IO));

@@ -4,11 +4,11 @@
 use std::ffi::c_void;
 use std::os::fd::RawFd;
 
-use super::child::{Report, Stage};
+use super::child::{Nature, Report, Stage};
 
 /// `DMA_BUF_MAGIC` of `include/uapi/linux/magic.h`.
 const DMA_BUF_MAGIC: u64 = 0x444d_4142;
-const DMA_BUF_IOCTL_SYNC: u32 = 0x4008_6200;
+const DMA_BUF_IOCTL_SYNC: libc::Ioctl = 0x4008_6200;
 const SYNC_READ: u64 = 1;
 const SYNC_END: u64 = 4;
 /// A wait that signals keep interrupting is given up after so many tries.
@@ -20,7 +20,7 @@ const PAGE: usize = 4096;
 const CONTROL_BYTES: usize = 64;
 
 /// Where the child gets its buffer from.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Origin {
     /// A descriptor of the parent.
     Descriptor(RawFd),
@@ -29,11 +29,11 @@ pub(super) enum Origin {
 }
 
 /// The child's whole life; never returns.
-pub(super) fn main(origin: Origin, report: RawFd) -> ! {
+pub(super) fn main(origin: Origin, nature: Nature, report: RawFd) -> ! {
     prepare(origin, report);
     let outcome = match origin {
-        Origin::Descriptor(fd) => map(fd),
-        Origin::Socket(socket) => receive(socket).and_then(map),
+        Origin::Descriptor(fd) => map(fd, nature),
+        Origin::Socket(socket) => receive(socket).and_then(|fd| map(fd, nature)),
     };
     let report_bytes = outcome.unwrap_or_else(|failed| failed).encode();
     // SAFETY: the buffer is valid for its length; the descriptor is the child's own.
@@ -104,13 +104,16 @@ fn failed(stage: Stage) -> Report {
 }
 
 fn errno() -> i32 {
+    // SAFETY: takes nothing and can't fail.
+    let location = unsafe { libc::__errno_location() };
     // SAFETY: the location belongs to this thread, which is the only one.
-    unsafe { *libc::__errno_location() }
+    unsafe { *location }
 }
 
 /// Checks, maps and touches; the mapping stays until the child dies.
-fn map(fd: RawFd) -> Result<Report, Report> {
-    if !is_dma_buf(fd) {
+fn map(fd: RawFd, nature: Nature) -> Result<Report, Report> {
+    let is_buffer = nature == Nature::DmaBuf;
+    if is_buffer && !is_dma_buf(fd) {
         return Err(failed(Stage::Check));
     }
     // SAFETY: takes integers only.
@@ -124,11 +127,11 @@ fn map(fd: RawFd) -> Result<Report, Report> {
     if address == libc::MAP_FAILED {
         return Err(failed(Stage::Map));
     }
-    if !sync(fd, SYNC_READ) {
+    if is_buffer && !sync(fd, SYNC_READ) {
         return Err(failed(Stage::Begin));
     }
     touch(address, bytes);
-    if !sync(fd, SYNC_READ | SYNC_END) {
+    if is_buffer && !sync(fd, SYNC_READ | SYNC_END) {
         return Err(failed(Stage::End));
     }
     Ok(Report {
@@ -153,7 +156,7 @@ fn is_dma_buf(fd: RawFd) -> bool {
 fn sync(fd: RawFd, flags: u64) -> bool {
     for _ in 0..SYNC_TRIES {
         // SAFETY: the ioctl reads eight bytes at `flags`.
-        let status = unsafe { libc::ioctl(fd, DMA_BUF_IOCTL_SYNC as _, &raw const flags) };
+        let status = unsafe { libc::ioctl(fd, DMA_BUF_IOCTL_SYNC, &raw const flags) };
         if status == 0 {
             return true;
         }
@@ -168,16 +171,12 @@ fn sync(fd: RawFd, flags: u64) -> bool {
 fn touch(address: *mut c_void, bytes: usize) {
     let pages = bytes.div_ceil(PAGE);
     let step = pages.div_ceil(MAX_TOUCHED);
-    let base = address.cast::<u8>();
-    let mut page = 0;
-    while page < pages {
+    for page in (0..pages).step_by(step).chain([pages - 1]) {
+        let at = address.cast::<u8>().wrapping_add(page * PAGE);
         // SAFETY: `page` is below the mapping's pages, so the byte lies inside it. The
         // read is volatile and its value unused: others may write there at any time.
-        unsafe { base.add(page * PAGE).read_volatile() };
-        page += step;
+        unsafe { at.read_volatile() };
     }
-    // SAFETY: the last page, as above.
-    unsafe { base.add((pages - 1) * PAGE).read_volatile() };
 }
 
 /// Takes one message with one descriptor from the socket.
