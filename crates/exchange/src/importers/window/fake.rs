@@ -40,7 +40,8 @@ pub enum Mood {
     Obliging,
     /// It refuses, and leaves open what became of the file.
     Refusing,
-    /// It refuses, with proof that it holds nothing.
+    /// It refuses, with proof that it holds nothing: what it was to unmap is
+    /// gone already.
     RefusingWithProof,
     /// It does as asked, but nobody hears of it: the channel is broken.
     Vanished,
@@ -141,7 +142,12 @@ impl FakeMapper {
         match mood {
             Mood::Obliging if act(&mut state.maps) => Ok(()),
             Mood::Obliging | Mood::Refusing => Err(refused),
-            Mood::RefusingWithProof => Err(refused.holding_nothing((self.proof)())),
+            Mood::RefusingWithProof => {
+                if matches!(call, Call::Unmap { .. }) {
+                    act(&mut state.maps);
+                }
+                Err(refused.holding_nothing((self.proof)()))
+            }
             Mood::Vanished => {
                 act(&mut state.maps);
                 Err(MapperError::Gone {

@@ -1,0 +1,13 @@
+//! The exchange from outside, one module per part of it.
+
+mod cpu;
+mod decoder;
+mod exporters;
+mod guest_pages;
+mod registry;
+mod reservation;
+mod scene;
+mod tenants;
+mod terms;
+mod window;
+mod window_races;

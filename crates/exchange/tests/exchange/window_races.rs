@@ -1,0 +1,118 @@
+//! What happens in a window while the VMM takes its time.
+
+use std::thread;
+
+use landbridge_exchange::importers::window::fake::{Call, Mood};
+use landbridge_exchange::importers::window::{PAGE, WindowError};
+use landbridge_exchange::{Buffer, Error};
+
+use crate::scene::{Scene, holders};
+
+fn assert_overlap(scene: &Scene, buffer: &Buffer) {
+    let error = scene.window.map(buffer, 0, &scene.tenant).unwrap_err();
+    assert!(
+        matches!(error, Error::Window(WindowError::Overlap { .. })),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_place_is_taken_while_the_vmm_is_asked() {
+    let scene = Scene::new();
+    let ((one, _), (other, _)) = (scene.buffer(1), scene.buffer(1));
+    scene.mapper.hold_up();
+    thread::scope(|scope| {
+        let mapping = scope.spawn(|| scene.window.map(&one, 0, &scene.tenant));
+        scene.mapper.wait_for_calls(1);
+        assert_overlap(&scene, &other);
+        // No lock is held meanwhile: the rest of the window can be asked about.
+        assert_eq!(scene.window.maps(), 1);
+        scene.mapper.go_on();
+        let mapping = mapping.join().unwrap().unwrap();
+
+        scene.mapper.hold_up();
+        let unmapping = scope.spawn(|| mapping.unmap());
+        scene.mapper.wait_for_calls(2);
+        assert_overlap(&scene, &other);
+        scene.mapper.go_on();
+        unmapping.join().unwrap().unwrap();
+    });
+    scene.window.map(&other, 0, &scene.tenant).unwrap();
+}
+
+#[test]
+fn a_map_that_is_overtaken_by_a_reset_is_undone_and_fails() {
+    let scene = Scene::new();
+    let ((one, storage), (other, _)) = (scene.buffer(1), scene.buffer(1));
+    scene.mapper.hold_up();
+    thread::scope(|scope| {
+        let mapping = scope.spawn(|| scene.window.map(&one, 0, &scene.tenant));
+        scene.mapper.wait_for_calls(1);
+        scene.window.reset();
+        assert_overlap(&scene, &other);
+        scene.mapper.go_on();
+        let error = mapping.join().unwrap().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the window was reset while 0x1000 bytes were mapped at 0x0"
+        );
+        assert!(error.may_pass());
+    });
+    let undone = Call::Unmap {
+        offset: 0,
+        len: PAGE,
+    };
+    assert_eq!(scene.mapper.calls()[1..], [undone]);
+    assert_eq!(scene.mapper.mapped(), []);
+    assert_eq!(storage.holders(), holders(0, 0, 0));
+    scene.window.map(&other, 0, &scene.tenant).unwrap();
+}
+
+#[test]
+fn an_unmap_that_is_overtaken_by_a_reset_hits_nobody_else() {
+    for mood in [Mood::Obliging, Mood::Refusing, Mood::Vanished] {
+        let scene = Scene::new();
+        let ((one, _), (other, _)) = (scene.buffer(1), scene.buffer(1));
+        let mapping = scene.window.map(&one, 0, &scene.tenant).unwrap();
+        scene.mapper.hold_up();
+        thread::scope(|scope| {
+            let unmapping = scope.spawn(|| mapping.unmap());
+            scene.mapper.wait_for_calls(2);
+            scene.mapper.drop_all();
+            scene.window.reset();
+            assert_overlap(&scene, &other);
+            scene.mapper.set_mood(mood);
+            scene.mapper.go_on();
+            // The VMM had dropped it by itself, so it finds nothing to unmap.
+            unmapping.join().unwrap().unwrap_err();
+        });
+        scene.mapper.set_mood(Mood::Obliging);
+        let new = scene.window.map(&other, 0, &scene.tenant).unwrap();
+        assert_eq!(scene.mapper.mapped(), [(0, PAGE)]);
+        new.unmap().unwrap();
+    }
+}
+
+#[test]
+fn many_threads_share_a_window() {
+    let scene = Scene::new();
+    let buffers = [(); 4].map(|()| scene.buffer(1).0);
+    thread::scope(|scope| {
+        for (index, buffer) in buffers.iter().enumerate() {
+            let scene = &scene;
+            scope.spawn(move || {
+                for round in 0..200 {
+                    // Two neighbours fight for a place, and the VMM sees one.
+                    let offset = ((index / 2 + round) % 3) as u64 * PAGE;
+                    match scene.window.map(buffer, offset, &scene.tenant) {
+                        Ok(mapping) => mapping.unmap().unwrap(),
+                        Err(Error::Window(WindowError::Overlap { .. })) => {}
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(scene.window.maps(), 0);
+    assert_eq!(scene.mapper.mapped(), []);
+}
