@@ -7,11 +7,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use landbridge_exchange::Buffer;
 use landbridge_exchange::exporters::GuestPages;
 use landbridge_exchange::importers::cpu::CpuImport;
 use landbridge_exchange::importers::window::PAGE;
 use landbridge_exchange::ranges::{GuestPhysical, Range, RangeList};
-use landbridge_exchange::Buffer;
 use landbridge_protocol_gpu::MemEntry;
 
 use crate::core::Core;
@@ -28,11 +28,7 @@ pub(crate) struct Backing {
 
 impl Backing {
     /// The guest memory of these entries: `size` bytes of it, or all.
-    pub(crate) fn new(
-        core: &Core,
-        entries: &[MemEntry],
-        size: Option<u64>,
-    ) -> Result<Self, Error> {
+    pub(crate) fn new(core: &Core, entries: &[MemEntry], size: Option<u64>) -> Result<Self, Error> {
         let list = merge(entries, core.config.bounds.ranges)?;
         let ranges = Held::take(core, list.as_slice().len())?;
         let size = size.unwrap_or(list.size());

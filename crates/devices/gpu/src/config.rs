@@ -3,16 +3,19 @@
 
 use std::time::Duration;
 
+use landbridge_exchange::Tenant;
 use landbridge_exchange::exporters::host_memory::Kind;
 use landbridge_exchange::importers::window::PAGE;
-use landbridge_exchange::Tenant;
 use landbridge_protocol_gpu::MAX_SCANOUTS;
 
 /// A configuration that can't be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// An output is larger than an EDID can say, or empty.
-    #[error("an output of {width}x{height} pixels: each side must be 1 to {}", Output::MAX_SIDE)]
+    #[error(
+        "an output of {width}x{height} pixels: each side must be 1 to {}",
+        Output::MAX_SIDE
+    )]
     OutputSize {
         /// Width in pixels.
         width: u32,

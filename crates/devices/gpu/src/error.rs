@@ -159,7 +159,10 @@ fn exchange_code(error: &exchange::Error) -> ErrorCode {
     match error {
         Exchange::Refused(_) | Exchange::Export { .. } => ErrorCode::InvalidParameter,
         Exchange::OverLimit(_) => ErrorCode::OutOfMemory,
-        Exchange::Window(WindowError::Mapper(_)) => ErrorCode::Unspecified,
+        Exchange::Window(WindowError::Mapper(_) | WindowError::Reset { .. }) => {
+            ErrorCode::Unspecified
+        }
+        Exchange::Window(WindowError::TooMany) => ErrorCode::OutOfMemory,
         Exchange::Window(_) => ErrorCode::InvalidParameter,
         // No memory, no descriptors, no address space: the host has no room.
         Exchange::Memory(_) if error.fault() == Fault::Host => ErrorCode::OutOfMemory,

@@ -240,7 +240,13 @@ mod tests {
 
     #[test]
     fn empty_pictures_and_short_strides_are_refused() {
-        for (size, stride) in [((0, 1), 4), ((1, 0), 4), ((1, 1), 3), ((2, 1), 4), ((1, 1), 0)] {
+        for (size, stride) in [
+            ((0, 1), 4),
+            ((1, 0), 4),
+            ((1, 1), 3),
+            ((2, 1), 4),
+            ((1, 1), 0),
+        ] {
             let error = Layout::new(size, stride, 0, FORMAT, 4096).unwrap_err();
             assert!(matches!(error, Error::Field { .. }), "{error}");
         }

@@ -78,7 +78,8 @@ impl Task {
 struct Job {
     task: Task,
     answer: Answer,
-    deadline: Instant,
+    /// `None` where the clock can't count so far.
+    deadline: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -130,7 +131,9 @@ impl Queue {
         for (index, job) in self.waiting.iter().enumerate() {
             let lanes = &job.task.lanes;
             let blocked = lanes.scanouts & scanouts != 0
-                || lanes.resource.is_some_and(|serial| resources.contains(&serial));
+                || lanes
+                    .resource
+                    .is_some_and(|serial| resources.contains(&serial));
             if !blocked && job.task.is_due() {
                 return Some(index);
             }
@@ -141,7 +144,9 @@ impl Queue {
     }
 
     fn first_expired(&self, now: Instant) -> Option<usize> {
-        self.waiting.iter().position(|job| job.deadline <= now)
+        self.waiting
+            .iter()
+            .position(|job| job.deadline.is_some_and(|deadline| deadline <= now))
     }
 
     /// The fences among `fences` that nobody watches yet; they count as
@@ -223,7 +228,7 @@ impl Jobs {
         queue.waiting.push_back(Job {
             task,
             answer,
-            deadline: Instant::now() + bounds.patience,
+            deadline: Instant::now().checked_add(bounds.patience),
         });
         drop(queue);
         for fence in fences {
@@ -305,7 +310,7 @@ impl Jobs {
             {
                 return Some(Next::Expire(job));
             }
-            let deadline = queue.waiting.iter().map(|job| job.deadline).min();
+            let deadline = queue.waiting.iter().filter_map(|job| job.deadline).min();
             queue = match deadline {
                 Some(deadline) => {
                     self.changed

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use landbridge_exchange::Buffer;
 use landbridge_exchange::importers::cpu::CpuImport;
 use landbridge_exchange::importers::window::WindowMapping;
-use landbridge_exchange::Buffer;
 use landbridge_protocol_gpu::BlobFlags;
 
 use crate::backing::Backing;
 use crate::error::Error;
-use crate::image::Layout;
+use crate::image::{Image, Layout};
 
 /// Whose memory a resource is, and what is known of it.
 #[derive(Debug)]
@@ -30,9 +30,9 @@ impl Kind {
     pub(crate) fn flags(&self) -> Option<BlobFlags> {
         match self {
             Self::TwoD { .. } => None,
-            Self::Guest { flags, .. }
-            | Self::Host { flags, .. }
-            | Self::Shadowed { flags, .. } => Some(*flags),
+            Self::Guest { flags, .. } | Self::Host { flags, .. } | Self::Shadowed { flags, .. } => {
+                Some(*flags)
+            }
         }
     }
 }
@@ -60,9 +60,22 @@ pub(crate) struct Resource {
     pub(crate) place: Place,
     /// The host memory, mapped for transfers.
     pub(crate) view: Option<Arc<CpuImport>>,
+    /// The scanout that last showed the resource, and its attachment: a guest
+    /// that flips between two pictures need not pay for mapping them each time.
+    pub(crate) seen: Option<(u32, Image)>,
 }
 
 impl Resource {
+    /// Whether mappings of the memory may outlive their use. Not where another
+    /// device may want it for itself: that needs everybody else to let go.
+    pub(crate) fn is_kept_mapped(&self) -> bool {
+        match &self.kind {
+            Kind::TwoD { buffer, .. } => buffer.uuid().is_none(),
+            Kind::Guest { .. } => true,
+            Kind::Host { .. } | Kind::Shadowed { .. } => false,
+        }
+    }
+
     /// The buffer with the resource's bytes.
     pub(crate) fn memory(&self, id: u32) -> Result<&Buffer, Error> {
         match &self.kind {
@@ -121,6 +134,7 @@ impl Resources {
             backing,
             place: Place::None,
             view: None,
+            seen: None,
         };
         self.resources.insert(id, resource);
         Ok(())

@@ -65,7 +65,9 @@ pub(crate) struct Darkened {
 impl Darkened {
     /// The darkened scanouts, one bit each.
     pub(crate) fn bits(&self) -> u16 {
-        self.pictures.iter().fold(0, |bits, (id, _)| bits | bit(*id))
+        self.pictures
+            .iter()
+            .fold(0, |bits, (id, _)| bits | bit(*id))
     }
 }
 
@@ -107,7 +109,11 @@ impl Scanouts {
             if let Some(shown) = scanout.shown.take_if(shows) {
                 darkened.pictures.push((id, shown));
             }
-            if scanout.cursor_serial.take_if(|shape| *shape == serial).is_some() {
+            if scanout
+                .cursor_serial
+                .take_if(|shape| *shape == serial)
+                .is_some()
+            {
                 let hidden = Cursor {
                     shape: None,
                     ..scanout.cursor.clone()

@@ -113,7 +113,10 @@ fn resource((id, resource): (u32, &Resource)) -> ResourceStatus {
         size: resource.size(),
         buffer: buffer.map(landbridge_exchange::Buffer::id),
         uuid: buffer.and_then(landbridge_exchange::Buffer::uuid),
-        backing_ranges: resource.backing.as_ref().map(crate::backing::Backing::ranges),
+        backing_ranges: resource
+            .backing
+            .as_ref()
+            .map(crate::backing::Backing::ranges),
         mapped_at: match &resource.place {
             Place::Mapped { offset, .. } => Some(*offset),
             Place::None | Place::Busy => None,

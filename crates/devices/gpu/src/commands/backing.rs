@@ -13,10 +13,7 @@ use crate::resources::{Kind, Resource};
 use crate::scanouts::Darkened;
 
 /// Gives a resource its guest memory.
-pub(crate) fn attach(
-    call: Call<'_>,
-    list: &ResourceAttachBacking<'_>,
-) -> Result<Response, Error> {
+pub(crate) fn attach(call: Call<'_>, list: &ResourceAttachBacking<'_>) -> Result<Response, Error> {
     let id = list.resource_id;
     let (serial, size) = {
         let state = call.state()?;
@@ -67,13 +64,12 @@ pub(crate) fn detach(call: Call<'_>, resource: ResourceRef) -> Result<Task, Erro
     let resource = state.resources.get_mut(id)?;
     let backing = resource.backing.take().ok_or(Error::NotBacked(id))?;
     let serial = resource.serial;
-    let is_memory = matches!(resource.kind, Kind::Guest { .. });
-    let darkened = if is_memory {
-        state.scanouts.darken(serial)
+    let (seen, darkened) = if matches!(resource.kind, Kind::Guest { .. }) {
+        (resource.seen.take(), state.scanouts.darken(serial))
     } else {
-        Darkened::default()
+        (None, Darkened::default())
     };
     drop(state);
-    drop(backing);
+    drop((backing, seen));
     Ok(twod::go_dark(call, darkened))
 }

@@ -73,7 +73,10 @@ fn check(call: Call<'_>, create: &ResourceCreateBlob<'_>) -> Result<(), Error> {
         return field("a blob's host object", create.blob_id);
     }
     if create.mem == BlobMem::Host3d && !create.entries.is_empty() {
-        return field("a host blob's number of entries", create.entries.len() as u64);
+        return field(
+            "a host blob's number of entries",
+            create.entries.len() as u64,
+        );
     }
     Ok(())
 }

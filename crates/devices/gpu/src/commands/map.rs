@@ -7,9 +7,7 @@ use std::sync::Arc;
 
 use landbridge_exchange::importers::window::{Window, WindowMapping};
 use landbridge_exchange::{Buffer, Caching};
-use landbridge_protocol_gpu::{
-    BlobFlags, MapCaching, ResourceMapBlob, ResourceRef, Response,
-};
+use landbridge_protocol_gpu::{BlobFlags, MapCaching, ResourceMapBlob, ResourceRef, Response};
 
 use crate::commands::Call;
 use crate::error::Error;

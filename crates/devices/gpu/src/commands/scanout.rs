@@ -27,39 +27,49 @@ struct Picture {
 
 /// Shows a part of a 2D resource.
 pub(crate) fn set(call: Call<'_>, set: SetScanout) -> Result<Task, Error> {
-    choose(call, set.scanout_id, set.resource_id, set.rect, |resource| {
-        match &resource.kind {
+    choose(
+        call,
+        set.scanout_id,
+        set.resource_id,
+        set.rect,
+        |resource| match &resource.kind {
             Kind::TwoD { layout, .. } => Ok(*layout),
             _ => Err(Error::Unfit {
                 resource: set.resource_id,
                 reason: "a blob's layout comes with SET_SCANOUT_BLOB",
             }),
-        }
-    })
+        },
+    )
 }
 
 /// Shows a part of a picture in a blob.
 pub(crate) fn set_blob(call: Call<'_>, set: SetScanoutBlob) -> Result<Task, Error> {
-    choose(call, set.scanout_id, set.resource_id, set.rect, |resource| {
-        if matches!(resource.kind, Kind::TwoD { .. }) {
-            return Err(Error::Unfit {
-                resource: set.resource_id,
-                reason: "it is no blob",
-            });
-        }
-        let format: Format = set.format()?;
-        let [stride, strides @ ..] = set.strides;
-        let [offset, offsets @ ..] = set.offsets;
-        // All formats that there are have one plane.
-        if let Some(more) = strides.into_iter().chain(offsets).find(|field| *field != 0) {
-            return Err(Error::Field {
-                what: "a second plane's stride or offset",
-                value: more.into(),
-            });
-        }
-        let size = (set.width, set.height);
-        Layout::new(size, stride, offset.into(), format, resource.size())
-    })
+    choose(
+        call,
+        set.scanout_id,
+        set.resource_id,
+        set.rect,
+        |resource| {
+            if matches!(resource.kind, Kind::TwoD { .. }) {
+                return Err(Error::Unfit {
+                    resource: set.resource_id,
+                    reason: "it is no blob",
+                });
+            }
+            let format: Format = set.format()?;
+            let [stride, strides @ ..] = set.strides;
+            let [offset, offsets @ ..] = set.offsets;
+            // All formats that there are have one plane.
+            if let Some(more) = strides.into_iter().chain(offsets).find(|field| *field != 0) {
+                return Err(Error::Field {
+                    what: "a second plane's stride or offset",
+                    value: more.into(),
+                });
+            }
+            let size = (set.width, set.height);
+            Layout::new(size, stride, offset.into(), format, resource.size())
+        },
+    )
 }
 
 /// Turns a scanout off, or shows the part `rect` of a resource's picture, whose
@@ -90,7 +100,9 @@ fn choose(
         resource: Some(picture.serial),
         scanouts: bit(scanout),
     };
-    Ok(Task::after(writers, lanes, move |core| show(core, &picture)))
+    Ok(Task::after(writers, lanes, move |core| {
+        show(core, &picture)
+    }))
 }
 
 fn turn_off(life: u64, scanout: u32) -> Task {
@@ -111,7 +123,11 @@ fn turn_off(life: u64, scanout: u32) -> Task {
 fn show(core: &Core, picture: &Picture) -> Result<Response, Error> {
     let image = attach(core, picture)?;
     let mut state = core.state(picture.life)?;
-    state.resources.same(picture.resource, picture.serial)?;
+    let resource = state.resources.same(picture.resource, picture.serial)?;
+    let kept = resource
+        .is_kept_mapped()
+        .then(|| (picture.scanout, image.clone()));
+    let seen = std::mem::replace(&mut resource.seen, kept);
     let scanout = state.scanouts.get_mut(picture.scanout)?;
     let before = scanout.shown.replace(Shown {
         resource: picture.resource,
@@ -120,7 +136,7 @@ fn show(core: &Core, picture: &Picture) -> Result<Response, Error> {
         rect: picture.rect,
     });
     drop(state);
-    drop(before);
+    drop((before, seen));
     Ok(Response::OkNoData)
 }
 
@@ -130,13 +146,17 @@ fn attach(core: &Core, picture: &Picture) -> Result<Image, Error> {
         let mut state = core.state(picture.life)?;
         let resource = state.resources.same(picture.resource, picture.serial)?;
         let buffer = resource.memory(picture.resource)?.clone();
-        let shown = &state.scanouts.get_mut(picture.scanout)?.shown;
-        if let Some(shown) = shown
-            && shown.image.buffer().id() == buffer.id()
-        {
-            return Ok(shown.image.with_layout(picture.layout));
+        let seen = resource.seen.as_ref();
+        let seen = seen.filter(|(scanout, _)| *scanout == picture.scanout);
+        let seen = seen.map(|(_, image)| image.clone());
+        let shown = state.scanouts.get_mut(picture.scanout)?.shown.as_ref();
+        let attached = seen.or_else(|| shown.map(|shown| shown.image.clone()));
+        match attached {
+            Some(image) if image.buffer().id() == buffer.id() => {
+                return Ok(image.with_layout(picture.layout));
+            }
+            _ => buffer,
         }
-        buffer
     };
     Image::attach(&buffer, picture.layout, picture.scanout, core.tenant())
 }

@@ -99,9 +99,7 @@ fn any(call: Call<'_>, transfer: Transfer3d, to: To) -> Result<Outcome, Error> {
             });
         }
         match &resource.kind {
-            Kind::TwoD { layout, .. } => {
-                rectangle(layout, rect, transfer.offset, transfer.stride)
-            }
+            Kind::TwoD { layout, .. } => rectangle(layout, rect, transfer.offset, transfer.stride),
             _ => bytes(rect, transfer.offset, resource.size()),
         }
     })
@@ -226,7 +224,11 @@ impl Copy {
     fn fences(&self, host: &Buffer, guest: &Buffer) -> Vec<landbridge_exchange::Fence> {
         let (host_direction, guest_direction) = self.directions();
         let mut fences = host.reservation().pending(Usage::blocking(host_direction));
-        fences.extend(guest.reservation().pending(Usage::blocking(guest_direction)));
+        fences.extend(
+            guest
+                .reservation()
+                .pending(Usage::blocking(guest_direction)),
+        );
         fences
     }
 
@@ -239,9 +241,7 @@ impl Copy {
         let buffer = host.attachment().buffer();
         buffer.count_copied(bytes);
         core.metrics.transferred.add(bytes);
-        if buffer.uuid().is_some() {
-            self.let_go(core);
-        }
+        self.let_go(core);
         Ok(Response::OkNoData)
     }
 
@@ -273,7 +273,8 @@ impl Copy {
         guest.end()
     }
 
-    /// The host memory, mapped: kept from the first transfer on.
+    /// The host memory, mapped: kept from the first transfer on,
+    /// if it may be.
     fn host_view(&self, core: &Core) -> Result<Arc<CpuImport>, Error> {
         let buffer = {
             let mut state = core.state(self.life)?;
@@ -323,16 +324,14 @@ impl Copy {
         Ok(view)
     }
 
-    /// Other devices may want the resource for themselves: lets go of it until
-    /// the next transfer.
+    /// Lets go of memory that other devices may want for themselves, until the
+    /// next transfer.
     fn let_go(&self, core: &Core) {
-        let view = core
-            .state(self.life)
-            .ok()
-            .and_then(|mut state| {
-                let resource = state.resources.same(self.resource, self.serial).ok()?;
-                resource.view.take()
-            });
+        let view = core.state(self.life).ok().and_then(|mut state| {
+            let resource = state.resources.same(self.resource, self.serial).ok()?;
+            let wanted = !resource.is_kept_mapped();
+            wanted.then(|| resource.view.take()).flatten()
+        });
         drop(view);
     }
 }

@@ -1,8 +1,8 @@
 //! RESOURCE_CREATE_2D and RESOURCE_UNREF.
 
+use landbridge_exchange::Buffer;
 use landbridge_exchange::exporters::HostMemory;
 use landbridge_exchange::importers::window::PAGE;
-use landbridge_exchange::Buffer;
 use landbridge_protocol_gpu::{ResourceCreate2d, ResourceRef, Response};
 
 use crate::commands::Call;

@@ -14,7 +14,7 @@ use crate::error::Error;
 /// Gives a resource its UUID.
 pub(crate) fn assign(call: Call<'_>, resource: ResourceRef) -> Result<Response, Error> {
     let id = resource.resource_id;
-    let (buffer, view) = {
+    let (buffer, mapped) = {
         let mut state = call.state()?;
         let resource = state.resources.get_mut(id)?;
         let flags = resource.kind.flags();
@@ -24,10 +24,11 @@ pub(crate) fn assign(call: Call<'_>, resource: ResourceRef) -> Result<Response, 
                 reason: "it was not made for other devices",
             });
         }
-        (resource.memory(id)?.clone(), resource.view.take())
+        let buffer = resource.memory(id)?.clone();
+        (buffer, (resource.view.take(), resource.seen.take()))
     };
-    // Other devices may want the memory for themselves between transfers.
-    drop(view);
+    // Other devices may want the memory for themselves from now on.
+    drop(mapped);
     let uuid = buffer.assign_uuid().map_err(ExchangeError::from)?;
     Ok(Response::OkResourceUuid(uuid))
 }

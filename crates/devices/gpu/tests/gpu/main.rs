@@ -1,0 +1,12 @@
+//! The device as a driver meets it: bytes in, bytes out, with a fake guest
+//! memory, a fake VMM and a fake display.
+
+mod blobs;
+mod concurrency;
+mod display;
+mod harness;
+mod hostile;
+mod order;
+mod property;
+mod twod;
+mod window;
