@@ -8,12 +8,16 @@ use super::marker::{Marker, PIXEL};
 
 /// Pixels of a frame that the guest saw and that differ from what an
 /// independent decoder makes of it.
-pub fn seen_by_guest(frame: &Frame<'_>, seen: &[u8], layout: &Layout) -> anyhow::Result<u64> {
+pub(super) fn seen_by_guest(
+    frame: &Frame<'_>,
+    seen: &[u8],
+    layout: &Layout,
+) -> anyhow::Result<u64> {
     Ok(compare(frame, seen, layout)?.mismatched_pixels)
 }
 
 /// Pixels on the scanout that differ from what the guest saw and drew.
-pub fn shown(shown: &[u8], seen: &[u8], marker: Marker, layout: &Layout) -> u64 {
+pub(super) fn shown(shown: &[u8], seen: &[u8], marker: Marker, layout: &Layout) -> u64 {
     let mut expected = seen.to_vec();
     for (offset, row) in marker.rows(layout.stride as usize) {
         expected[offset..offset + row.len()].copy_from_slice(&row);
@@ -28,7 +32,7 @@ pub fn shown(shown: &[u8], seen: &[u8], marker: Marker, layout: &Layout) -> u64 
 }
 
 /// The scanout's pixels as they lie in the buffer, rows packed.
-pub fn read_rows(image: &Image, limit: std::time::Duration) -> anyhow::Result<Vec<u8>> {
+pub(super) fn read_rows(image: &Image, limit: std::time::Duration) -> anyhow::Result<Vec<u8>> {
     let layout = image.layout();
     let access = image.read(limit)?;
     let mut pixels = vec![0; layout.row_bytes() * layout.height() as usize];
@@ -41,7 +45,7 @@ pub fn read_rows(image: &Image, limit: std::time::Duration) -> anyhow::Result<Ve
 
 /// How many users saw another file than the decoder. A user who saw none has
 /// seen another one.
-pub fn strangers(decoder: Option<Identity>, others: &[Option<Identity>]) -> u64 {
+pub(super) fn strangers(decoder: Option<Identity>, others: &[Option<Identity>]) -> u64 {
     others
         .iter()
         .filter(|other| other.is_none() || **other != decoder)

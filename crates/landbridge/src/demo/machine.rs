@@ -5,7 +5,9 @@ use std::sync::mpsc::Receiver;
 
 use landbridge_device_gpu::{Gpu, GpuConfig, Image, Mode, Output};
 use landbridge_exchange::{Exchange, Limits, Tenant};
+use landbridge_protocol_gpu::{BlobFlags, BlobMem};
 use landbridge_transport::Link;
+use landbridge_transport::guest::gpu::{Blob, NewBlob};
 use landbridge_transport::guest::{self, EmbeddedGuest};
 
 use super::screen::Screen;
@@ -49,6 +51,18 @@ impl Machine {
             exchange,
             host,
             screen,
+        })
+    }
+
+    /// Allocates host memory through virtio-gpu, to be mapped and shared.
+    pub fn create_blob(&self, size: u64) -> landbridge_transport::Result<Blob> {
+        self.gpu.create_blob(&NewBlob {
+            mem: BlobMem::Host3d,
+            flags: BlobFlags::all(),
+            blob_id: 0,
+            size,
+            ctx_id: 0,
+            backing: None,
         })
     }
 }

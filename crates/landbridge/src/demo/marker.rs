@@ -2,26 +2,26 @@
 //! wanders over the picture, so that a picture shows who touched it.
 
 /// Bytes a pixel: the demo's buffers are B8G8R8X8.
-pub const PIXEL: usize = 4;
+pub(super) const PIXEL: usize = 4;
 
 /// The marker's pixels, as they lie in memory: a green that no photograph has.
 const COLOUR: [u8; PIXEL] = [0x20, 0xff, 0x20, 0xff];
 
 /// A square in a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Marker {
+pub(super) struct Marker {
     /// Its left edge in pixels.
-    pub x: usize,
+    pub(super) x: usize,
     /// Its upper edge in pixels.
-    pub y: usize,
+    pub(super) y: usize,
     /// Its side in pixels.
-    pub side: usize,
+    pub(super) side: usize,
 }
 
 impl Marker {
     /// Where the marker stands in frame number `frame` of a picture of this
     /// size (at least one pixel each way).
-    pub fn of(frame: usize, width: usize, height: usize) -> Self {
+    pub(super) fn of(frame: usize, width: usize, height: usize) -> Self {
         let side = (width.min(height) / 8).clamp(1, 48);
         Self {
             x: (frame * 5) % (width - side + 1),
@@ -32,7 +32,7 @@ impl Marker {
 
     /// The marker's rows: where each starts in a buffer with this stride, and
     /// its bytes.
-    pub fn rows(self, stride: usize) -> impl Iterator<Item = (usize, Vec<u8>)> {
+    pub(super) fn rows(self, stride: usize) -> impl Iterator<Item = (usize, Vec<u8>)> {
         let row = COLOUR.repeat(self.side);
         (self.y..self.y + self.side).map(move |y| (y * stride + self.x * PIXEL, row.clone()))
     }

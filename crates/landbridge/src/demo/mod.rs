@@ -25,6 +25,7 @@ use landbridge_device_media::MotionJpeg;
 
 use crate::failure::Failure;
 
+pub use machine::Machine;
 pub use options::Options;
 pub use report::{BufferReport, Report};
 pub use show::{Checks, Show};

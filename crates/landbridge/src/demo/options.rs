@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
-use landbridge_device_media::Clip;
+use landbridge_device_media::{Clip, Error};
 
 use crate::failure::Failure;
 
@@ -50,12 +50,13 @@ impl Options {
         let Some(path) = &self.clip else {
             return Ok(Arc::new(Clip::parse(CLIP.to_vec())?));
         };
-        // Opened here first, so that the two kinds of failure stay apart.
-        fs::File::open(path)
-            .with_context(|| format!("can't read the clip {}", path.display()))
-            .map_err(Failure::Usage)?;
-        let clip = Clip::open(path).with_context(|| path.display().to_string())?;
-        Ok(Arc::new(clip))
+        match Clip::open(path) {
+            Ok(clip) => Ok(Arc::new(clip)),
+            Err(error @ Error::Read { .. }) => Err(Failure::Usage(error.into())),
+            Err(error) => Err(Failure::Work(
+                anyhow::Error::new(error).context(path.display().to_string()),
+            )),
+        }
     }
 
     /// Makes sure that pictures can be written.

@@ -7,11 +7,11 @@ use landbridge_protocol_gpu::Rect;
 
 /// A display that hands on every picture that is flushed.
 #[derive(Debug)]
-pub struct Screen(Sender<Image>);
+pub(super) struct Screen(Sender<Image>);
 
 impl Screen {
     /// A display and where its pictures arrive.
-    pub fn new() -> (Self, Receiver<Image>) {
+    pub(super) fn new() -> (Self, Receiver<Image>) {
         let (sender, receiver) = mpsc::channel();
         (Self(sender), receiver)
     }

@@ -10,10 +10,10 @@ use landbridge_device_gpu::Image;
 use landbridge_device_media::{Clip, Codec, DecodeQueue, Layout, PixelFormat, Queued};
 use landbridge_dmabuf::{Identity, round_up_to_page};
 use landbridge_exchange::buffer::Buffer;
-use landbridge_protocol_gpu::{BlobFlags, BlobMem, Format, Rect};
+use landbridge_protocol_gpu::{Format, Rect};
 use landbridge_transport::guest::{
     self,
-    gpu::{Blob, GuestMapping, NewBlob, Picture},
+    gpu::{Blob, GuestMapping, Picture},
 };
 use uuid::Uuid;
 
@@ -247,14 +247,7 @@ impl<'a> Stage<'a> {
 impl Slot {
     /// Allocates a blob through virtio-gpu and has it named.
     fn create(machine: &Machine, size: u64) -> anyhow::Result<Self> {
-        let blob = machine.gpu.create_blob(&NewBlob {
-            mem: BlobMem::Host3d,
-            flags: BlobFlags::all(),
-            blob_id: 0,
-            size,
-            ctx_id: 0,
-            backing: None,
-        })?;
+        let blob = machine.create_blob(size)?;
         let uuid = machine.gpu.assign_uuid(&blob)?;
         let buffer = machine
             .exchange
