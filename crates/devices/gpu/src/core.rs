@@ -12,9 +12,10 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use landbridge_exchange::exporters::HostMemory;
 use landbridge_exchange::exporters::guest_pages::GuestMemory;
 use landbridge_exchange::importers::window::Window;
-use landbridge_exchange::{Exchange, Tenant};
+use landbridge_exchange::{Buffer, Exchange, Tenant};
 use landbridge_protocol_gpu::{ControlHeader, Features};
 
 use crate::config::GpuConfig;
@@ -86,6 +87,13 @@ impl Core {
     /// Who pays for what the guest makes.
     pub(crate) fn tenant(&self) -> &Tenant {
         &self.config.tenant
+    }
+
+    /// Host memory for a resource: paid for before it is allocated.
+    pub(crate) fn allocate(&self, name: &str, size: u64) -> Result<Buffer, Error> {
+        let kind = self.config.host_memory;
+        let make = || HostMemory::allocate(name, size, kind);
+        Ok(self.exchange.publish_with(size, self.tenant(), make)?)
     }
 
     /// The features that the driver accepted.

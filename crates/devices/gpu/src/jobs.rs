@@ -9,160 +9,21 @@
 //! many wait, so that a writer that never ends costs a guest its pictures and
 //! the host nothing.
 
-use std::collections::{HashSet, VecDeque};
+mod queue;
+
+use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use landbridge_exchange::Fence;
-use landbridge_protocol_gpu::Response;
 
 use crate::answer::Answer;
 use crate::core::Core;
 use crate::error::Error;
+use crate::jobs::queue::{Job, Queue};
 
-/// What a command touches.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Lanes {
-    /// A resource, by its serial number.
-    pub(crate) resource: Option<u64>,
-    /// Scanouts, one bit each.
-    pub(crate) scanouts: u16,
-}
-
-impl Lanes {
-    fn share(&self, other: &Self) -> bool {
-        self.scanouts & other.scanouts != 0
-            || (self.resource.is_some() && self.resource == other.resource)
-    }
-}
-
-/// What a command does once nothing is in its way.
-pub(crate) type Work = Box<dyn FnOnce(&Core) -> Result<Response, Error> + Send>;
-
-/// A command that may have to wait.
-pub(crate) struct Task {
-    pub(crate) lanes: Lanes,
-    /// Other users' work that must end first.
-    pub(crate) fences: Vec<Fence>,
-    pub(crate) work: Work,
-}
-
-impl Task {
-    /// A command that waits for those before it only.
-    pub(crate) fn now(
-        lanes: Lanes,
-        work: impl FnOnce(&Core) -> Result<Response, Error> + Send + 'static,
-    ) -> Self {
-        Self::after(Vec::new(), lanes, work)
-    }
-
-    /// A command that waits for `fences` too.
-    pub(crate) fn after(
-        fences: Vec<Fence>,
-        lanes: Lanes,
-        work: impl FnOnce(&Core) -> Result<Response, Error> + Send + 'static,
-    ) -> Self {
-        Self {
-            lanes,
-            fences,
-            work: Box::new(work),
-        }
-    }
-
-    fn is_due(&self) -> bool {
-        self.fences.iter().all(|fence| fence.outcome().is_some())
-    }
-}
-
-struct Job {
-    task: Task,
-    answer: Answer,
-    /// `None` where the clock can't count so far.
-    deadline: Option<Instant>,
-}
-
-#[derive(Default)]
-struct Queue {
-    waiting: VecDeque<Job>,
-    running: Vec<(u64, Lanes)>,
-    next: u64,
-    /// Fences that will wake the worker: each is told so once, however many
-    /// commands wait for it.
-    watched: Vec<Fence>,
-    worker: Option<JoinHandle<()>>,
-    stopped: bool,
-}
-
-impl Queue {
-    fn start(&mut self, lanes: Lanes) -> u64 {
-        let number = self.next;
-        self.next += 1;
-        self.running.push((number, lanes));
-        number
-    }
-
-    /// Whether a command with these lanes must wait for one before it.
-    fn is_blocked(&self, lanes: &Lanes) -> bool {
-        let running = self.running.iter().map(|(_, lanes)| lanes);
-        let waiting = self.waiting.iter().map(|job| &job.task.lanes);
-        running.chain(waiting).any(|other| other.share(lanes))
-    }
-
-    /// A flush that waits behind the scanout of its resource belongs to that
-    /// scanout's lane too, or a later scanout could overtake it.
-    fn widen(&self, lanes: &mut Lanes) {
-        for job in &self.waiting {
-            if job.task.lanes.share(lanes) {
-                lanes.scanouts |= job.task.lanes.scanouts;
-            }
-        }
-    }
-
-    /// The first waiting job that nothing blocks and whose fences are
-    /// signalled.
-    fn first_due(&self) -> Option<usize> {
-        let mut scanouts = 0;
-        let mut resources = HashSet::new();
-        for (_, lanes) in &self.running {
-            scanouts |= lanes.scanouts;
-            resources.extend(lanes.resource);
-        }
-        for (index, job) in self.waiting.iter().enumerate() {
-            let lanes = &job.task.lanes;
-            let blocked = lanes.scanouts & scanouts != 0
-                || lanes
-                    .resource
-                    .is_some_and(|serial| resources.contains(&serial));
-            if !blocked && job.task.is_due() {
-                return Some(index);
-            }
-            scanouts |= lanes.scanouts;
-            resources.extend(lanes.resource);
-        }
-        None
-    }
-
-    fn first_expired(&self, now: Instant) -> Option<usize> {
-        self.waiting
-            .iter()
-            .position(|job| job.deadline.is_some_and(|deadline| deadline <= now))
-    }
-
-    /// The fences among `fences` that nobody watches yet; they count as
-    /// watched from now on.
-    fn unwatched(&mut self, fences: &[Fence]) -> Vec<Fence> {
-        self.watched.retain(|fence| fence.outcome().is_none());
-        let mut new = Vec::new();
-        for fence in fences {
-            if !self.watched.iter().any(|watched| watched.is(fence)) {
-                self.watched.push(fence.clone());
-                new.push(fence.clone());
-            }
-        }
-        new
-    }
-}
+pub(crate) use queue::{Lanes, Task};
 
 /// What the worker does next.
 enum Next {
@@ -214,7 +75,7 @@ impl Jobs {
                 limit: bounds.waiting,
             }));
         }
-        if let Err(error) = queue.ensure_worker(core) {
+        if let Err(error) = ensure_worker(&mut queue, core) {
             drop(queue);
             tracing::warn!(%error, "a command can't wait: no thread for it");
             return answer.finish(Err(Error::Bound {
@@ -310,7 +171,7 @@ impl Jobs {
             {
                 return Some(Next::Expire(job));
             }
-            let deadline = queue.waiting.iter().filter_map(|job| job.deadline).min();
+            let deadline = queue.next_deadline();
             queue = match deadline {
                 Some(deadline) => {
                     self.changed
@@ -327,15 +188,14 @@ impl Jobs {
     }
 }
 
-impl Queue {
-    fn ensure_worker(&mut self, core: &Arc<Core>) -> std::io::Result<()> {
-        if self.worker.as_ref().is_none_or(JoinHandle::is_finished) {
-            let core = Arc::clone(core);
-            let builder = thread::Builder::new().name("gpu worker".to_owned());
-            self.worker = Some(builder.spawn(move || work(&core))?);
-        }
-        Ok(())
+/// Starts the worker, or again if it ended.
+fn ensure_worker(queue: &mut Queue, core: &Arc<Core>) -> std::io::Result<()> {
+    if queue.worker.as_ref().is_none_or(JoinHandle::is_finished) {
+        let core = Arc::clone(core);
+        let builder = thread::Builder::new().name("gpu worker".to_owned());
+        queue.worker = Some(builder.spawn(move || work(&core))?);
     }
+    Ok(())
 }
 
 fn wake(core: &Weak<Core>) {

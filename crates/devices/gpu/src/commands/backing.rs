@@ -6,7 +6,7 @@
 use landbridge_protocol_gpu::{ResourceAttachBacking, ResourceRef, Response};
 
 use crate::backing::Backing;
-use crate::commands::{Call, twod};
+use crate::commands::{Call, unref};
 use crate::error::Error;
 use crate::jobs::Task;
 use crate::resources::{Kind, Resource};
@@ -71,5 +71,5 @@ pub(crate) fn detach(call: Call<'_>, resource: ResourceRef) -> Result<Task, Erro
     };
     drop(state);
     drop((backing, seen));
-    Ok(twod::go_dark(call, darkened))
+    Ok(unref::go_dark(call, darkened))
 }

@@ -14,7 +14,7 @@ use landbridge_exchange::importers::window::PAGE;
 use landbridge_protocol_gpu::{BlobFlags, BlobMem, Features, ResourceCreateBlob, Response};
 
 use crate::backing::Backing;
-use crate::commands::{Call, twod};
+use crate::commands::Call;
 use crate::error::Error;
 use crate::resources::Kind;
 
@@ -34,11 +34,11 @@ pub(crate) fn create(call: Call<'_>, create: &ResourceCreateBlob<'_>) -> Result<
             flags,
         },
         BlobMem::Host3d => Kind::Host {
-            buffer: twod::allocate(call.core, "virtio-gpu blob", create.size)?,
+            buffer: call.core.allocate("virtio-gpu blob", create.size)?,
             flags,
         },
         BlobMem::Host3dGuest => Kind::Shadowed {
-            buffer: twod::allocate(call.core, "virtio-gpu blob", create.size)?,
+            buffer: call.core.allocate("virtio-gpu blob", create.size)?,
             flags,
         },
     };

@@ -18,11 +18,8 @@ pub(crate) fn map(call: Call<'_>, map: ResourceMapBlob) -> Result<Response, Erro
     let id = map.resource_id;
     let (serial, buffer) = reserve(call, id)?;
     let mapped = ask(call, id, &buffer, map.offset);
-    let mut state = match call.state() {
-        Ok(state) => state,
-        // The VMM drops all mappings at a reset; ours is forgotten with it.
-        Err(error) => return Err(error),
-    };
+    // After a reset there is nobody to tell: the exchange withdrew the mapping.
+    let mut state = call.state()?;
     // Destroyed meanwhile: the mapping is dropped, after the lock, and with
     // that withdrawn.
     let resource = state.resources.same(id, serial)?;

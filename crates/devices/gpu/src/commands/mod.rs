@@ -15,6 +15,7 @@ mod scanout;
 mod threed;
 mod transfer;
 mod twod;
+mod unref;
 mod uuid;
 
 use std::sync::MutexGuard;
@@ -143,12 +144,12 @@ fn dispatch(call: Call<'_>, command: Command<'_>) -> Result<Outcome, Error> {
         Command::GetDisplayInfo => display::info(call).map(Into::into),
         Command::GetEdid(edid) => display::edid(call, edid).map(Into::into),
         Command::ResourceCreate2d(create) => twod::create(call, create).map(Into::into),
-        Command::ResourceUnref(resource) => twod::unref(call, resource).map(Into::into),
+        Command::ResourceUnref(resource) => unref::unref(call, resource).map(Into::into),
         Command::ResourceAttachBacking(list) => backing::attach(call, &list).map(Into::into),
         Command::ResourceDetachBacking(resource) => backing::detach(call, resource).map(Into::into),
-        Command::TransferToHost2d(copy) => transfer::to_host_2d(call, copy).map(Into::into),
-        Command::TransferToHost3d(copy) => transfer::to_host_3d(call, copy).map(Into::into),
-        Command::TransferFromHost3d(copy) => transfer::from_host_3d(call, copy).map(Into::into),
+        Command::TransferToHost2d(copy) => transfer::to_host_2d(call, copy),
+        Command::TransferToHost3d(copy) => transfer::to_host_3d(call, copy),
+        Command::TransferFromHost3d(copy) => transfer::from_host_3d(call, copy),
         Command::SetScanout(scanout) => scanout::set(call, scanout).map(Into::into),
         Command::SetScanoutBlob(scanout) => scanout::set_blob(call, scanout).map(Into::into),
         Command::ResourceFlush(flush) => flush::flush(call, flush).map(Into::into),

@@ -159,9 +159,11 @@ fn a_writer_that_never_ends_costs_the_guest_an_error() {
         resource_id: 1,
     });
     let answers = [fenced(&rig, 1, &flush(1, WHOLE)), fenced(&rig, 2, &set)];
+    let off = fenced(&rig, 3, &set_scanout(1, 0, WHOLE));
     for answer in answers {
         assert_eq!(response(&answer), Response::Error(ErrorCode::Unspecified));
     }
+    assert_eq!(response(&off), Response::OkNoData, "it waits for nobody");
     assert_eq!(fence.outcome(), None);
     assert_eq!(rig.gpu.status().metrics.stuck, 2);
     assert!(rig.gpu.scanout(0).is_some(), "as it was");
