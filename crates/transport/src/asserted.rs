@@ -1,0 +1,41 @@
+//! The crate's only unsafe code: two facts that the compiler can't see.
+#![expect(
+    unsafe_code,
+    reason = "states what a VMM's answer means and borrows a raw descriptor"
+)]
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use landbridge_dmabuf::LetGo;
+
+use crate::backend::Acknowledged;
+
+/// The proof that an unmapped buffer is nobody's any more.
+pub(crate) fn let_go(_answer: Acknowledged) -> LetGo {
+    // SAFETY: a duplicate of the loan's descriptor went to the VMM with
+    // SHMEM_MAP and nowhere else, and none is in flight: the VMM answered that
+    // message. `Acknowledged` exists only after it also answered the
+    // SHMEM_UNMAP, which says that the guest's mapping and the VMM's own are
+    // gone, and with them the VMM's duplicate. What the VMM announced of the
+    // memory in between came back to us as a memory region; `Acknowledged`
+    // exists only once no region, no mapping made from one and no descriptor
+    // handed out from one is left in this process. A VMM announces and
+    // withdraws regions to its other backends in the same step, and answers
+    // the unmapping only when they have acknowledged it; that it does so, and
+    // that they obey, is the trust that whoever connects a VMM places in it.
+    unsafe { LetGo::assert() }
+}
+
+/// A duplicate of a descriptor that vhost hands over as a bare number.
+pub(crate) fn duplicate(fd: &dyn AsRawFd) -> io::Result<OwnedFd> {
+    let raw = fd.as_raw_fd();
+    if raw < 0 {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // SAFETY: `raw` is not -1, and it is open for as long as `fd` is borrowed:
+    // vhost passes the `File` that it received with the message, and keeps it
+    // until the handler has returned.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(raw) };
+    borrowed.try_clone_to_owned()
+}

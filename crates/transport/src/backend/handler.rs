@@ -1,0 +1,209 @@
+//! A device behind vhost-user: what `vhost-user-backend` calls.
+//!
+//! Followed: the vhost-user protocol of QEMU, `docs/interop/vhost-user.rst`.
+//!
+//! Nothing here holds a lock while the device is called, and the device may
+//! wait for the VMM inside: a lock shared by the thread that waits for
+//! `SHMEM_MAP` and the thread that serves `REM_MEM_REG` stops the whole VM.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use landbridge_device::Device;
+use vhost::vhost_user::Backend as Channel;
+use vhost::vhost_user::message::{
+    VhostUserProtocolFeatures, VhostUserShMemConfig, VhostUserVirtioFeatures,
+};
+use vhost_user_backend::VhostUserBackend;
+use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
+use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
+use vm_memory::GuestAddressSpace;
+use vmm_sys_util::epoll::EventSet;
+
+use super::link::Link;
+use super::queue::{Continue, Queue};
+use super::ring::{Memory, Ring};
+use super::session::Session;
+
+/// The longest queue that a driver may choose.
+pub const MAX_QUEUE_SIZE: usize = 1024;
+
+/// One connection of a device to a VMM.
+pub(super) struct Handler {
+    session: Session,
+    link: Link,
+    queues: Vec<Arc<Queue>>,
+    stopping: AtomicBool,
+}
+
+impl Handler {
+    pub(super) fn new(device: Arc<dyn Device>, link: Link, memory: &Memory) -> Self {
+        if let Some(region) = device.shared_memory() {
+            link.set_region(region.id);
+        }
+        let queues = (0..device.queues())
+            .map(|_| Queue::new(memory.clone()))
+            .collect();
+        Self {
+            session: Session::new(device),
+            link,
+            queues,
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// The event number that makes a worker look whether it should end. Lower
+    /// ones belong to queues.
+    pub(super) fn wake_event(&self) -> u64 {
+        self.queues.len() as u64 + 1
+    }
+
+    /// The VMM is gone, or is to be left: nothing reaches the guest any more,
+    /// and the workers end as soon as they look.
+    pub(super) fn end(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.stop_all();
+        self.session.reset();
+    }
+
+    /// The workers have ended: takes away what requests that were being
+    /// handled during [`Handler::end`] left behind, and forgets the VMM.
+    pub(super) fn finish(&self) {
+        self.session.reset();
+        self.link.disconnect();
+    }
+
+    fn stop_all(&self) {
+        for queue in &self.queues {
+            queue.stop();
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+}
+
+impl VhostUserBackend for Handler {
+    type Bitmap = ();
+    type Vring = Ring;
+
+    fn num_queues(&self) -> usize {
+        self.queues.len()
+    }
+
+    fn max_queue_size(&self) -> usize {
+        MAX_QUEUE_SIZE
+    }
+
+    fn features(&self) -> u64 {
+        self.session.device().features()
+            | 1 << VIRTIO_F_VERSION_1
+            | 1 << VIRTIO_RING_F_INDIRECT_DESC
+            | 1 << VIRTIO_RING_F_EVENT_IDX
+            | VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits()
+    }
+
+    fn acked_features(&self, features: u64) {
+        self.session.activate(features);
+    }
+
+    fn protocol_features(&self) -> VhostUserProtocolFeatures {
+        let mut features = VhostUserProtocolFeatures::MQ
+            | VhostUserProtocolFeatures::CONFIG
+            | VhostUserProtocolFeatures::REPLY_ACK
+            | VhostUserProtocolFeatures::BACKEND_REQ
+            | VhostUserProtocolFeatures::BACKEND_SEND_FD
+            | VhostUserProtocolFeatures::RESET_DEVICE
+            | VhostUserProtocolFeatures::CONFIGURE_MEM_SLOTS;
+        features.set(
+            VhostUserProtocolFeatures::SHMEM,
+            self.session.device().shared_memory().is_some(),
+        );
+        features
+    }
+
+    fn reset_device(&self) {
+        self.stop_all();
+        self.session.reset();
+    }
+
+    fn set_event_idx(&self, _enabled: bool) {
+        // The rings are told by the crate; nothing else depends on it.
+    }
+
+    fn get_config(&self, offset: u32, size: u32) -> Vec<u8> {
+        // A VMM asks for as much as it thinks the space has; beyond our end it
+        // reads zeros. The crate has bounded `size`.
+        let config = self.session.device().config();
+        let mut bytes: Vec<u8> = config
+            .into_iter()
+            .skip(offset as usize)
+            .take(size as usize)
+            .collect();
+        bytes.resize(size as usize, 0);
+        bytes
+    }
+
+    fn set_config(&self, offset: u32, data: &[u8]) -> io::Result<()> {
+        self.session.write_config(offset, data);
+        Ok(())
+    }
+
+    fn update_memory(&self, memory: Memory) -> io::Result<()> {
+        self.link.table().replace(&memory.memory())
+    }
+
+    fn set_backend_req_fd(&self, channel: Channel) {
+        self.link.connect(channel);
+    }
+
+    fn queues_per_thread(&self) -> Vec<u64> {
+        (0..self.queues.len()).map(|queue| 1 << queue).collect()
+    }
+
+    fn stop_vring(&self, _queue: u32) -> io::Result<()> {
+        // The driver is leaving; its other queues are stopped next. What it is
+        // still waiting for on them dies with the device's state.
+        self.reset_device();
+        Ok(())
+    }
+
+    fn handle_event(
+        &self,
+        event: u16,
+        _events: EventSet,
+        rings: &[Ring],
+        thread: usize,
+    ) -> io::Result<()> {
+        if self.is_stopping() {
+            // An error is what ends a worker. The crate's exit event would do
+            // so without one, but leaks a descriptor a worker.
+            return Err(io::Error::other("the connection has ended"));
+        }
+        // Each thread has one queue, whose event it calls 0.
+        if let (0, Some(queue), [ring]) = (event, self.queues.get(thread), rings) {
+            queue.drain(ring, |request| {
+                self.session.handle(thread, request);
+                match self.is_stopping() {
+                    true => Continue::No,
+                    false => Continue::Yes,
+                }
+            });
+        }
+        Ok(())
+    }
+
+    fn get_shmem_config(&self) -> io::Result<VhostUserShMemConfig> {
+        let mut sizes = [0; 256];
+        let region = self.session.device().shared_memory();
+        if let Some(region) = region {
+            sizes[usize::from(region.id)] = region.size;
+        }
+        Ok(VhostUserShMemConfig::new(
+            u32::from(region.is_some()),
+            &sizes,
+        ))
+    }
+}

@@ -1,0 +1,219 @@
+//! What a device may ask of its VMM.
+//!
+//! A device needs its guest's memory and window before there is a connection,
+//! and the connection needs the device: a [`Link`] is made first, is given to
+//! both, and says that nobody is there until a VMM connects.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use landbridge_dmabuf::{Identity, LetGo};
+use landbridge_exchange::exporters::guest_pages::GuestMemory;
+use landbridge_exchange::importers::window::{MapperError, WindowMap, WindowMapper};
+use vhost::vhost_user::message::{VhostUserMMap, VhostUserMMapFlags};
+use vhost::vhost_user::{Backend as Channel, VhostUserFrontendReqHandler};
+
+use super::memory::MemoryTable;
+use crate::asserted;
+
+/// How long a mapping that the VMM has undone may linger in this process.
+const PATIENCE_MS: u32 = 1000;
+
+/// The device's way to its VMM: the guest's memory and the guest's window.
+#[derive(Clone)]
+pub struct Link {
+    memory: Arc<MemoryTable>,
+    mapper: Arc<Mapper>,
+}
+
+impl Link {
+    /// A link that no VMM is at the other end of yet.
+    pub fn new() -> Self {
+        let memory = Arc::<MemoryTable>::default();
+        let mapper = Arc::new(Mapper {
+            memory: Arc::clone(&memory),
+            region: OnceLock::new(),
+            state: Mutex::default(),
+        });
+        Self { memory, mapper }
+    }
+
+    /// The guest's memory as the VMM tells it.
+    pub fn memory(&self) -> Arc<dyn GuestMemory> {
+        Arc::clone(&self.memory) as Arc<dyn GuestMemory>
+    }
+
+    /// The device's shared memory region in the guest.
+    pub fn mapper(&self) -> Arc<dyn WindowMapper> {
+        Arc::clone(&self.mapper) as Arc<dyn WindowMapper>
+    }
+
+    pub(super) fn table(&self) -> &MemoryTable {
+        &self.memory
+    }
+
+    /// The region that maps go to: the device's only one.
+    pub(super) fn set_region(&self, id: u8) {
+        // A link belongs to one device: the first call decides.
+        let _ = self.mapper.region.set(id);
+    }
+
+    /// The VMM opened its request channel.
+    pub(super) fn connect(&self, channel: Channel) {
+        // Without this flag the channel would not wait for the VMM's answer
+        // and call every request done. A VMM answers a request that asks for
+        // an answer; the protocol leaves it no choice.
+        channel.set_reply_ack_flag(true);
+        self.mapper.state().channel = Some(channel);
+    }
+
+    /// The VMM is gone.
+    pub(super) fn disconnect(&self) {
+        *self.mapper.state() = State::default();
+        self.memory.clear();
+    }
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("region", &self.mapper.region)
+            .field("connected", &self.mapper.state().channel.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// States that the VMM acknowledged the unmapping of a file, and that nobody
+/// in this process reaches it through what the VMM announced of it.
+pub(crate) struct Acknowledged {
+    _only_made_here: (),
+}
+
+struct Mapper {
+    memory: Arc<MemoryTable>,
+    region: OnceLock<u8>,
+    state: Mutex<State>,
+}
+
+/// Never locked while the VMM is asked for something.
+#[derive(Default)]
+struct State {
+    channel: Option<Channel>,
+    /// What is mapped, by offset.
+    maps: BTreeMap<u64, Identity>,
+}
+
+impl Mapper {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Changed by single inserts, removes and assignments.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The channel, to be used without our lock: it waits for the VMM.
+    fn channel(&self, call: &'static str) -> Result<Channel, MapperError> {
+        self.state()
+            .channel
+            .clone()
+            .ok_or_else(|| gone(call, "no VMM is connected"))
+    }
+
+    /// The VMM has unmapped what was at `offset`: makes sure that nobody here
+    /// reaches it by another way.
+    fn acknowledge(&self, offset: u64) -> Result<Acknowledged, MapperError> {
+        const CALL: &str = "be rid of a mapping";
+        let identity = {
+            let mut state = self.state();
+            let identity = state.maps.remove(&offset);
+            let identity = identity.ok_or_else(|| gone(CALL, "it was not mapped"))?;
+            if state.maps.values().any(|other| *other == identity) {
+                // Mapped elsewhere too, by another loan of the same memory,
+                // which will answer for the rest.
+                return Ok(Acknowledged {
+                    _only_made_here: (),
+                });
+            }
+            identity
+        };
+        // Whoever is just reading a chain holds on to the memory table of that
+        // moment, for microseconds.
+        for _ in 0..PATIENCE_MS {
+            if !self.memory.reaches(identity) {
+                return Ok(Acknowledged {
+                    _only_made_here: (),
+                });
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Err(gone(CALL, "it is still in use as guest memory"))
+    }
+
+    fn request(
+        &self,
+        call: &'static str,
+        offset: u64,
+        len: u64,
+    ) -> Result<VhostUserMMap, MapperError> {
+        let region = self.region.get();
+        let region = region.ok_or_else(|| gone(call, "the device has no window"))?;
+        Ok(VhostUserMMap {
+            shmid: *region,
+            padding: [0; 7],
+            fd_offset: 0,
+            shm_offset: offset,
+            len,
+            // A VMM maps read-only in name only and refuses files that are
+            // sealed against writing: the guest can always write.
+            flags: VhostUserMMapFlags::WRITABLE.bits(),
+        })
+    }
+}
+
+impl WindowMapper for Mapper {
+    fn map(&self, map: &WindowMap<'_>) -> Result<(), MapperError> {
+        const CALL: &str = "map";
+        let request = self.request(CALL, map.offset, map.len)?;
+        let identity = Identity::of(map.file).map_err(|error| gone(CALL, error))?;
+        self.channel(CALL)?
+            .shmem_map(&request, &map.file)
+            .map_err(|error| explain(CALL, &error))?;
+        self.state().maps.insert(map.offset, identity);
+        Ok(())
+    }
+
+    fn unmap(&self, offset: u64, len: u64) -> Result<LetGo, MapperError> {
+        const CALL: &str = "unmap";
+        let request = self.request(CALL, offset, len)?;
+        self.channel(CALL)?
+            .shmem_unmap(&request)
+            .map_err(|error| explain(CALL, &error))?;
+        Ok(asserted::let_go(self.acknowledge(offset)?))
+    }
+}
+
+fn gone(call: &'static str, reason: impl ToString) -> MapperError {
+    MapperError::Gone {
+        call,
+        reason: reason.to_string(),
+    }
+}
+
+fn explain(call: &'static str, error: &std::io::Error) -> MapperError {
+    use vhost::vhost_user::Error as Protocol;
+    let refused = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<Protocol>())
+        .is_some_and(|error| matches!(error, Protocol::FrontendInternalError));
+    if refused {
+        MapperError::Refused(call)
+    } else {
+        gone(call, error)
+    }
+}

@@ -1,0 +1,263 @@
+//! The guest's memory as the VMM told it, for those who want the files behind
+//! it: importers of guest pages.
+//!
+//! A VMM announces its RAM when it connects, and afterwards the windows of
+//! other devices as they are mapped (`ADD_MEM_REG`, `REM_MEM_REG`), so that a
+//! guest's buffer may lie in another device's window.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard, Weak};
+
+use landbridge_dmabuf::Identity;
+use landbridge_exchange::exporters::guest_pages::{GuestMemory, GuestPiece, NotGuestMemory};
+use landbridge_exchange::ranges::{GuestPhysical, Range};
+use vm_memory::{Address, FileOffset, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
+
+/// One announced region: never empty, its end does not wrap.
+struct Region {
+    start: u64,
+    len: u64,
+    identity: Identity,
+    /// The file as the crate below holds it for as long as it is mapped; also
+    /// tells whether a region is new.
+    held: Arc<File>,
+    file: Arc<OwnedFd>,
+    offset: u64,
+}
+
+/// What is left of a region that the VMM withdrew: it may still be mapped by
+/// somebody who is just reading a chain, and its file may have been handed out.
+struct Ghost {
+    identity: Identity,
+    held: Weak<File>,
+    file: Weak<OwnedFd>,
+}
+
+impl Ghost {
+    fn of(region: &Region) -> Self {
+        Self {
+            identity: region.identity,
+            held: Arc::downgrade(&region.held),
+            file: Arc::downgrade(&region.file),
+        }
+    }
+
+    fn is_alive(&self) -> bool {
+        self.held.strong_count() > 0 || self.file.strong_count() > 0
+    }
+}
+
+#[derive(Default)]
+struct Regions {
+    /// In the order of their addresses, disjoint.
+    present: Vec<Region>,
+    past: Vec<Ghost>,
+}
+
+/// The memory table.
+#[derive(Default)]
+pub(super) struct MemoryTable {
+    regions: RwLock<Regions>,
+}
+
+impl MemoryTable {
+    /// Takes over what the VMM announced. Files of regions that were there
+    /// before keep their descriptors.
+    pub(super) fn replace(&self, memory: &GuestMemoryMmap) -> io::Result<()> {
+        let mut regions = self.write();
+        let mut new = Vec::with_capacity(memory.num_regions());
+        for region in memory.iter() {
+            if let Some(place) = region.file_offset() {
+                let start = region.start_addr().raw_value();
+                new.push(regions.region(start, region.len(), place)?);
+            }
+        }
+        new.sort_unstable_by_key(|region| region.start);
+        regions.become_past(new);
+        Ok(())
+    }
+
+    /// Forgets everything: the VMM is gone.
+    pub(super) fn clear(&self) {
+        self.write().become_past(Vec::new());
+    }
+
+    /// Whether anybody in this process can reach a file through what the VMM
+    /// announced, now or earlier.
+    pub(super) fn reaches(&self, identity: Identity) -> bool {
+        let regions = self.regions.read().unwrap_or_else(PoisonError::into_inner);
+        let present = regions.present.iter().any(|it| it.identity == identity);
+        let past = |it: &Ghost| it.identity == identity && it.is_alive();
+        present || regions.past.iter().any(past)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Regions> {
+        // Changed by whole assignments.
+        self.regions.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Regions {
+    fn region(&self, start: u64, len: u64, place: &FileOffset) -> io::Result<Region> {
+        let known = self
+            .present
+            .iter()
+            .find(|known| Arc::ptr_eq(&known.held, place.arc()));
+        let (file, identity) = match known {
+            Some(known) => (Arc::clone(&known.file), known.identity),
+            None => {
+                let file = Arc::new(OwnedFd::from(place.file().try_clone()?));
+                let identity = Identity::of(&file).map_err(io::Error::other)?;
+                (file, identity)
+            }
+        };
+        Ok(Region {
+            start,
+            len,
+            identity,
+            held: Arc::clone(place.arc()),
+            file,
+            offset: place.start(),
+        })
+    }
+
+    fn become_past(&mut self, present: Vec<Region>) {
+        self.past.extend(self.present.iter().map(Ghost::of));
+        self.present = present;
+        self.past.retain(Ghost::is_alive);
+    }
+}
+
+impl GuestMemory for MemoryTable {
+    fn resolve(&self, range: Range<GuestPhysical>) -> Result<Vec<GuestPiece>, NotGuestMemory> {
+        let regions = self.regions.read().unwrap_or_else(PoisonError::into_inner);
+        let regions = &regions.present;
+        let mut pieces: Vec<GuestPiece> = Vec::new();
+        let mut at = range.start();
+        let mut next = regions.partition_point(|region| region.start + region.len <= at);
+        while at < range.end() {
+            let region = regions
+                .get(next)
+                .filter(|region| region.start <= at)
+                .ok_or(NotGuestMemory(range))?;
+            let end = range.end().min(region.start + region.len);
+            pieces.push(GuestPiece {
+                file: Arc::clone(&region.file),
+                offset: region.offset + (at - region.start),
+                len: end - at,
+            });
+            at = end;
+            next += 1;
+        }
+        Ok(pieces)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use landbridge_dmabuf::{Memfd, memfd::Options};
+    use vm_memory::GuestAddress;
+
+    use super::*;
+
+    const PAGE: u64 = 4096;
+
+    fn file(pages: u64) -> Arc<File> {
+        let memfd = Memfd::create("ram", pages * PAGE, Options::default()).unwrap();
+        Arc::new(OwnedFd::from(memfd).into())
+    }
+
+    fn memory(regions: &[(u64, u64, &Arc<File>, u64)]) -> GuestMemoryMmap {
+        GuestMemoryMmap::from_ranges_with_files(regions.iter().map(|(start, len, file, offset)| {
+            let place = FileOffset::from_arc(Arc::clone(file), *offset);
+            (GuestAddress(*start), *len as usize, Some(place))
+        }))
+        .unwrap()
+    }
+
+    fn resolve(table: &MemoryTable, start: u64, len: u64) -> Option<Vec<(u64, u64, u64)>> {
+        let pieces = table.resolve(Range::new(start, len).unwrap()).ok()?;
+        let inode = |piece: &GuestPiece| Identity::of(piece.file.as_fd()).unwrap().inode;
+        Some(
+            pieces
+                .iter()
+                .map(|piece| (inode(piece), piece.offset, piece.len))
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn ranges_resolve_to_files_and_offsets() {
+        let (low, high) = (file(4), file(4));
+        let table = MemoryTable::default();
+        table
+            .replace(&memory(&[
+                (0x10000, 2 * PAGE, &low, PAGE),
+                (0x10000 + 2 * PAGE, PAGE, &high, 0),
+                (0x90000, PAGE, &high, 3 * PAGE),
+            ]))
+            .unwrap();
+        let low = Identity::of(low.as_fd()).unwrap().inode;
+        let high = Identity::of(high.as_fd()).unwrap().inode;
+        let found = |start, len| resolve(&table, start, len);
+        assert_eq!(found(0x10010, 16), Some(vec![(low, PAGE + 16, 16)]));
+        assert_eq!(
+            found(0x10000 + PAGE, 2 * PAGE),
+            Some(vec![(low, 2 * PAGE, PAGE), (high, 0, PAGE)])
+        );
+        assert_eq!(found(0x90000, PAGE), Some(vec![(high, 3 * PAGE, PAGE)]));
+        for (start, len) in [
+            (0xf000, PAGE),
+            (0xf000, 2 * PAGE),
+            (0x10000, 4 * PAGE),
+            (0x90000, PAGE + 1),
+            (u64::MAX - 8, 8),
+        ] {
+            assert_eq!(found(start, len), None, "{start:#x}+{len:#x}");
+        }
+    }
+
+    #[test]
+    fn a_region_that_stays_keeps_its_descriptor() {
+        let (ram, window) = (file(2), file(1));
+        let table = MemoryTable::default();
+        let piece = |table: &MemoryTable| {
+            let range = Range::new(0, PAGE).unwrap();
+            Arc::clone(&table.resolve(range).unwrap()[0].file)
+        };
+        table.replace(&memory(&[(0, 2 * PAGE, &ram, 0)])).unwrap();
+        let before = piece(&table);
+        table
+            .replace(&memory(&[
+                (0, 2 * PAGE, &ram, 0),
+                (1 << 32, PAGE, &window, 0),
+            ]))
+            .unwrap();
+        assert!(Arc::ptr_eq(&before, &piece(&table)));
+        assert!(resolve(&table, 1 << 32, PAGE).is_some());
+        table.clear();
+        assert_eq!(resolve(&table, 0, PAGE), None);
+    }
+
+    #[test]
+    fn a_region_is_within_reach_until_its_last_user_is_gone() {
+        let window = file(1);
+        let identity = Identity::of(window.as_fd()).unwrap();
+        let table = MemoryTable::default();
+        assert!(!table.reaches(identity));
+        let announced = memory(&[(0, PAGE, &Arc::new(window.try_clone().unwrap()), 0)]);
+        table.replace(&announced).unwrap();
+        assert!(table.reaches(identity));
+        let pieces = table.resolve(Range::new(0, PAGE).unwrap()).unwrap();
+        table.clear();
+        assert!(table.reaches(identity), "mapped, and handed out");
+        drop(announced);
+        assert!(table.reaches(identity), "handed out");
+        drop(pieces);
+        assert!(!table.reaches(identity));
+    }
+}

@@ -1,0 +1,171 @@
+//! One virtqueue, from the device's side.
+//!
+//! Requests are taken in the order in which the driver made them available.
+//! Replies come back in any order, at any time and from any thread. A queue
+//! has *lives*: each stop ends one, and a reply to a request of an earlier life
+//! goes nowhere, because its buffers are no longer the device's to write.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+use landbridge_device::{Reply, Request};
+use vhost_user_backend::VringT;
+use virtio_queue::{QueueOwnedT, QueueT};
+use vm_memory::{GuestAddressSpace, GuestMemoryMmap};
+
+use super::chain::{self, Room, Table};
+use super::ring::{Memory, Ring};
+
+/// One virtqueue of one connection.
+pub(super) struct Queue {
+    memory: Memory,
+    ring: OnceLock<Ring>,
+    /// Taken before the ring's own lock, and while guest memory is written.
+    life: Mutex<u64>,
+}
+
+/// The head of a chain that the driver made available.
+struct Head {
+    index: u16,
+    table: Table,
+    life: u64,
+}
+
+/// The driver announced more chains than the queue can hold, or the rings are
+/// not in its memory. Nothing more is taken until it restarts the queue.
+struct Broken(virtio_queue::Error);
+
+impl Queue {
+    pub(super) fn new(memory: Memory) -> Arc<Self> {
+        Arc::new(Self {
+            memory,
+            ring: OnceLock::new(),
+            life: Mutex::new(0),
+        })
+    }
+
+    /// Hands over every request that the driver has made available, in order,
+    /// until there is none or `hand_over` says that it wants no more.
+    pub(super) fn drain(
+        self: &Arc<Self>,
+        ring: &Ring,
+        mut hand_over: impl FnMut(Request) -> Continue,
+    ) {
+        let ring = self.ring.get_or_init(|| ring.clone());
+        // Where the rings can't be reached, `pop` says so.
+        let _ = ring.disable_notification();
+        loop {
+            match self.pop(ring) {
+                Ok(Some(head)) => {
+                    if let Some(request) = self.read(head)
+                        && hand_over(request) == Continue::No
+                    {
+                        return;
+                    }
+                }
+                Ok(None) => match ring.enable_notification() {
+                    Ok(true) => {
+                        let _ = ring.disable_notification();
+                    }
+                    _ => return,
+                },
+                Err(Broken(error)) => {
+                    tracing::warn!(%error, "the driver broke a queue; it rests until restarted");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Ends the queue's life: when this returns, no reply to a request taken
+    /// before writes to the guest.
+    pub(super) fn stop(&self) {
+        *self.life() += 1;
+    }
+
+    fn life(&self) -> MutexGuard<'_, u64> {
+        // A plain number.
+        self.life.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pop(&self, ring: &Ring) -> Result<Option<Head>, Broken> {
+        let life = self.life();
+        let mut state = ring.get_mut();
+        let enabled = state.is_enabled();
+        let queue = state.get_queue_mut();
+        if !enabled || !queue.ready() {
+            return Ok(None);
+        }
+        let memory = self.memory.memory();
+        let Some(chain) = queue.iter(&*memory).map_err(Broken)?.next() else {
+            return Ok(None);
+        };
+        Ok(Some(Head {
+            index: chain.head_index(),
+            table: Table {
+                addr: queue.desc_table(),
+                len: u32::from(queue.size()),
+            },
+            life: *life,
+        }))
+    }
+
+    /// Reads the chain, or gives it back with nothing written: the driver can
+    /// go on. A head that is not in the descriptor table can't even be given
+    /// back, and is skipped.
+    fn read(self: &Arc<Self>, head: Head) -> Option<Request> {
+        let memory = self.memory.memory();
+        match chain::read(&memory, head.table, head.index) {
+            Ok(chain) => {
+                let capacity = chain.room.capacity();
+                let queue = Arc::downgrade(self);
+                let deliver = move |bytes: &[u8]| Self::deliver(&queue, &head, &chain.room, bytes);
+                Some(Request {
+                    bytes: chain.request,
+                    reply: Reply::new(capacity, deliver),
+                })
+            }
+            Err(error) => {
+                tracing::debug!(%error, head = head.index, "the driver sent a malformed chain");
+                self.give_back(&head, |_| 0);
+                None
+            }
+        }
+    }
+
+    fn deliver(queue: &Weak<Self>, head: &Head, room: &Room, bytes: &[u8]) {
+        // Gone: the connection has ended.
+        if let Some(queue) = queue.upgrade() {
+            queue.give_back(head, |memory| room.write(memory, bytes));
+        }
+    }
+
+    fn give_back(&self, head: &Head, write: impl FnOnce(&GuestMemoryMmap) -> u32) {
+        let life = self.life();
+        let Some(ring) = self.ring.get().filter(|_| *life == head.life) else {
+            return;
+        };
+        let written = write(&self.memory.memory());
+        let mut state = ring.get_mut();
+        let done = state
+            .add_used(head.index, written)
+            .and_then(|()| state.needs_notification());
+        match done {
+            Ok(true) => {
+                if let Err(error) = state.signal_used_queue() {
+                    tracing::warn!(%error, "the VMM can't be notified");
+                }
+            }
+            Ok(false) => {}
+            Err(error) => tracing::debug!(%error, "a chain can't be given back"),
+        }
+    }
+}
+
+/// Whether a queue goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Continue {
+    /// With the next request.
+    Yes,
+    /// Not: the connection is ending.
+    No,
+}
