@@ -8,6 +8,7 @@
 
 pub mod artifacts;
 pub mod batch;
+pub mod conformance;
 pub mod initramfs;
 pub mod machine;
 pub mod modules;

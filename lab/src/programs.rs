@@ -5,11 +5,26 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
+use landbridge_lab_init::scenario::Scenario;
 
 /// The package of the init.
 pub const INIT: &str = "landbridge-lab-init";
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// The packages whose programs run beside the machines of `scenarios`.
+#[must_use]
+pub fn beside(scenarios: &[&'static Scenario]) -> Vec<&'static str> {
+    let mut packages: Vec<&str> = scenarios
+        .iter()
+        .flat_map(|scenario| scenario.needs.beside)
+        .map(|beside| beside.program)
+        .filter(|package| *package != INIT)
+        .collect();
+    packages.sort_unstable();
+    packages.dedup();
+    packages
+}
 
 /// Builds `packages` of the workspace at `root` under the lab's `folder`, and
 /// returns the folder that holds the programs.
@@ -46,4 +61,25 @@ pub fn build(root: &Path, folder: &Path, packages: &[&str]) -> Result<PathBuf> {
         bail!("building {} failed", packages.join(" and "));
     }
     Ok(target.join(TARGET).join("release"))
+}
+
+/// The programs in `folder`, which [`build`] returned.
+///
+/// # Errors
+/// When it can't be read.
+pub fn all(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut programs = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        // cargo's own files here have extensions or start with a dot.
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        if path.is_file() && !name.contains('.') {
+            programs.push(path);
+        }
+    }
+    Ok(programs)
 }

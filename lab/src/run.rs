@@ -24,11 +24,12 @@ const BOOTS: usize = 3;
 /// How much of the console a failure shows.
 const TAIL: usize = 25;
 
-/// Runs `batches`; `each` sees every outcome as it comes.
+/// Runs `batches`; `each` sees every outcome as it comes, and has the
+/// last word on it.
 pub fn run(
     workshop: &Workshop,
     batches: Vec<Batch>,
-    each: impl Fn(&Outcome) + Sync,
+    each: impl Fn(&mut Outcome) + Sync,
 ) -> Vec<Outcome> {
     let queue = Mutex::new(VecDeque::from(batches));
     let outcomes = Mutex::new(Vec::new());
@@ -36,8 +37,8 @@ pub fn run(
         for _ in 0..AT_A_TIME {
             scope.spawn(|| {
                 while let Some(batch) = take(&queue) {
-                    run_batch(workshop, batch, &|outcome| {
-                        each(&outcome);
+                    run_batch(workshop, batch, &|mut outcome| {
+                        each(&mut outcome);
                         if let Ok(mut outcomes) = outcomes.lock() {
                             outcomes.push(outcome);
                         }

@@ -2,12 +2,13 @@
 //! for a nested batch prepares the guest inside as well.
 
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::sync::Mutex;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use landbridge_lab_init::nested::{self, Guest};
 use landbridge_lab_init::report::{NEST_WORD, RUN_WORD, SHELL_WORD};
-use landbridge_lab_init::scenario::{Beside, Scenario, Storey};
+use landbridge_lab_init::scenario::{Beside, Device, Scenario, Storey};
 
 use crate::artifacts::{Artifacts, Qemu};
 use crate::batch::Batch;
@@ -83,30 +84,27 @@ impl Workshop {
         Ok(machine.shown(self.console))
     }
 
-    /// A machine with a shell on its console, `modules` packed but not loaded,
-    /// and our programs in /bin.
+    /// Runs a machine with a shell on this terminal, with `modules` packed but
+    /// not loaded and our programs in /bin, until it is switched off.
     ///
     /// # Errors
     /// When there is no busybox, or the machine can't be built.
-    pub fn shell(&self, modules: &[&str], devices: &Batch) -> Result<Shape> {
-        let mut initramfs = self.initramfs(modules)?;
-        let busybox = self
-            .artifacts
-            .busybox
-            .as_deref()
-            .ok_or_else(|| anyhow::anyhow!("an interactive machine needs busybox; with a kernel and a QEMU of your own there is none"))?;
+    pub fn shell(&self, modules: &[String]) -> Result<ExitStatus> {
+        let names: Vec<&str> = modules.iter().map(String::as_str).collect();
+        let mut initramfs = self.initramfs(&names)?;
+        let busybox = self.artifacts.busybox.as_deref().ok_or_else(|| {
+            anyhow!("an interactive machine needs busybox, which comes with the packaged QEMU only")
+        })?;
         initramfs.file("bin/busybox", busybox)?;
-        for entry in std::fs::read_dir(&self.programs)? {
-            let entry = entry?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if entry.file_type()?.is_file() && !name.contains('.') {
-                initramfs.file(&format!("bin/{name}"), &entry.path())?;
-            }
+        for program in programs::all(&self.programs)? {
+            let name = file_name(&program);
+            initramfs.file(&format!("bin/{}", name.display()), &program)?;
         }
         let mut shape = self.bare(Board::Pc, initramfs, vec![SHELL_WORD.to_owned()]);
-        shape.devices = devices.devices();
+        shape.devices = vec![Device::VIRTIO_GPU, Device::BOCHS, Device::QXL];
+        shape.devices.extend([Device::IOMMU, Device::RAM_BAR]);
         shape.interactive = true;
-        Ok(shape)
+        Machine::interact(&self.artifacts.qemu, &shape)
     }
 
     fn shape(&self, batch: &Batch) -> Result<Shape> {
@@ -141,7 +139,7 @@ impl Workshop {
         }
         let qemu = &self.artifacts.qemu;
         let tree = qemu.tree.clone().ok_or_else(|| {
-            anyhow::anyhow!("a nested guest needs the packaged QEMU: one of your own can't be carried into the emulated machine")
+            anyhow!("a nested guest needs the packaged QEMU: one of your own can't be carried into the emulated machine")
         })?;
         let inside = Path::new(nested::QEMU);
         let mut command = qemu.command(Some(inside));
@@ -197,7 +195,7 @@ impl Workshop {
         let index = self
             .modules
             .lock()
-            .map_err(|_| anyhow::anyhow!("a machine's builder panicked"))?;
+            .map_err(|_| anyhow!("a machine's builder panicked"))?;
         initramfs.modules(&index.closure(modules.iter().copied())?)?;
         Ok(initramfs)
     }

@@ -1,12 +1,14 @@
 //! `cargo xtask lab`: real kernels under software emulation.
 
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use landbridge_lab::artifacts::{Artifacts, Missing};
 use landbridge_lab::batch::Batch;
+use landbridge_lab::conformance::{self, Matrix};
 use landbridge_lab::outcome::{Judgement, Outcome, Summary};
 use landbridge_lab::workshop::Workshop;
 use landbridge_lab_init::scenario::Scenario;
@@ -15,26 +17,147 @@ use landbridge_lab_init::scenarios;
 use crate::workspace;
 
 #[derive(clap::Args, Default)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_precedence_over_arg = true
+)]
 pub(crate) struct Args {
-    /// Only scenarios whose name contains one of these; or `list`, `shell`,
-    /// `conformance`, `update`.
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: Run,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Lists the scenarios, their storeys and their claims.
+    List {
+        /// One JSON object per scenario.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Prints the conformance matrix of every exporter.
+    Conformance {
+        /// Writes what the kernel does now to the golden file.
+        #[arg(long)]
+        bless: bool,
+    },
+    /// Starts a machine with a shell and our programs in it.
+    Shell {
+        /// Modules to pack with what they depend on; `modprobe` loads them.
+        #[arg(
+            long,
+            value_delimiter = ',',
+            default_value = "vgem,vivid,virtio-gpu,bochs,qxl,vfio-pci,vfio_iommu_type1"
+        )]
+        modules: Vec<String>,
+    },
+    /// Asks the mirror for the newest artifacts.
+    Update,
+}
+
+/// Which scenarios run, and how they are shown.
+#[derive(clap::Args, Default)]
+struct Run {
+    /// Only scenarios whose name contains one of these.
     names: Vec<String>,
     /// One JSON object per scenario, and the summary as the last.
     #[arg(long)]
     json: bool,
+    /// Shows the machines' consoles.
+    #[arg(long)]
+    console: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    match &args.command {
+        None => scenarios_by_name(&args.run),
+        Some(Command::List { json }) => list(*json),
+        Some(Command::Conformance { bless }) => conformance_matrix(*bless),
+        Some(Command::Shell { modules }) => shell(modules),
+        Some(Command::Update) => {
+            let artifacts = Artifacts::obtain(&folder()?, true)?;
+            println!("Linux {}", artifacts.kernel.version);
+            println!(
+                "QEMU {}.{}",
+                artifacts.qemu.version.0, artifacts.qemu.version.1
+            );
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn scenarios_by_name(args: &Run) -> Result<ExitCode> {
     let chosen = choose(&args.names)?;
+    let golden = golden()?;
     let start = Instant::now();
-    let outcomes = outcomes(args, &chosen)?;
+    let show = |outcome: &mut Outcome| {
+        conformance::judge(outcome, &golden);
+        if args.json {
+            println!("{}", serde_json::to_string(outcome).unwrap_or_default());
+        } else {
+            println!("{outcome}");
+        }
+        // Whoever reads this through a pipe wants it as it comes.
+        let _ = std::io::stdout().flush();
+    };
+    let outcomes = outcomes(&chosen, args.console, show)?;
     let summary = Summary::of(&outcomes);
     if args.json {
         println!("{}", serde_json::to_string(&summary)?);
     } else {
-        println!("lab: {summary} in {:.0} s", start.elapsed().as_secs_f64());
+        eprintln!("lab: {:.0} s", start.elapsed().as_secs_f64());
+        println!("{summary}");
     }
-    Ok(if summary.failed == 0 {
+    Ok(code(&summary))
+}
+
+fn conformance_matrix(bless: bool) -> Result<ExitCode> {
+    let chosen = choose(&["_as_written_down".to_owned()])?;
+    let golden = golden()?;
+    let outcomes = outcomes(&chosen, false, |outcome| {
+        if !bless {
+            conformance::judge(outcome, &golden);
+        }
+        eprintln!("{outcome}");
+    })?;
+    let matrix = Matrix::gather(&outcomes);
+    print!("{matrix}");
+    if bless && !matrix.is_empty() {
+        let path = golden_path();
+        std::fs::write(&path, matrix.over(&golden).to_string())
+            .with_context(|| format!("writing {}", path.display()))?;
+    }
+    let summary = Summary::of(&outcomes);
+    println!("{summary}");
+    Ok(code(&summary))
+}
+
+fn list(json: bool) -> Result<ExitCode> {
+    for scenario in scenarios::ALL.iter() {
+        let storey = scenario.storey.word();
+        if json {
+            let object = serde_json::json!({
+                "scenario": scenario.name,
+                "storey": storey,
+                "claim": scenario.claim,
+                "limit_seconds": scenario.limit.as_secs(),
+                "modules": scenario.needs.modules,
+            });
+            println!("{object}");
+        } else {
+            println!("{storey:<7} {}\n        {}", scenario.name, scenario.claim);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn shell(modules: &[String]) -> Result<ExitCode> {
+    let folder = folder()?;
+    let artifacts = Artifacts::obtain(&folder, false)?;
+    let workshop = Workshop::new(&workspace::root(), &folder, artifacts, &["landbridge"])?;
+    let status = workshop.shell(modules)?;
+    Ok(if status.success() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -57,39 +180,39 @@ fn choose(names: &[String]) -> Result<Vec<&'static Scenario>> {
     Ok(chosen)
 }
 
-fn outcomes(args: &Args, chosen: &[&'static Scenario]) -> Result<Vec<Outcome>> {
-    let show = |outcome: &Outcome| {
-        if args.json {
-            println!("{}", serde_json::to_string(outcome).unwrap_or_default());
-        } else {
-            println!("{outcome}");
-        }
-    };
-    let folder = folder();
-    std::fs::create_dir_all(&folder)?;
+fn outcomes(
+    chosen: &[&'static Scenario],
+    console: bool,
+    each: impl Fn(&mut Outcome) + Sync,
+) -> Result<Vec<Outcome>> {
+    let folder = folder()?;
     let artifacts = match Artifacts::obtain(&folder, false) {
         Ok(artifacts) => artifacts,
         Err(error) => {
             let missing: Missing = error.downcast()?;
-            let outcomes = all_missing(chosen, &missing);
-            outcomes.iter().for_each(show);
+            let mut outcomes = all_missing(chosen, &missing);
+            outcomes.iter_mut().for_each(each);
             return Ok(outcomes);
         }
     };
-    let workshop = Workshop::new(&workspace::root(), &folder, artifacts, &[])?;
+    let beside = landbridge_lab::programs::beside(chosen);
+    let workshop =
+        Workshop::new(&workspace::root(), &folder, artifacts, &beside)?.with_console(console);
     Ok(landbridge_lab::run::run(
         &workshop,
         Batch::group(chosen),
-        show,
+        each,
     ))
 }
 
+/// Every scenario skipped, or failed where the lab is required.
 fn all_missing(chosen: &[&'static Scenario], missing: &Missing) -> Vec<Outcome> {
     let required = std::env::var_os("LANDBRIDGE_LAB").is_some_and(|value| value == "required");
+    eprintln!("lab: {missing}");
     chosen
         .iter()
         .map(|scenario| {
-            let reason = missing.to_string();
+            let reason = missing.0.clone();
             let judgement = if required {
                 Judgement::Failed {
                     reason,
@@ -103,9 +226,33 @@ fn all_missing(chosen: &[&'static Scenario], missing: &Missing) -> Vec<Outcome> 
         .collect()
 }
 
+fn code(summary: &Summary) -> ExitCode {
+    if summary.failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn golden_path() -> PathBuf {
+    workspace::root().join("lab/conformance.golden")
+}
+
+fn golden() -> Result<Matrix> {
+    let path = golden_path();
+    if !Path::new(&path).exists() {
+        return Ok(Matrix::default());
+    }
+    let text =
+        std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    Ok(Matrix::parse(&text))
+}
+
 /// Where the lab keeps what it fetches and builds.
-fn folder() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR")
+fn folder() -> Result<PathBuf> {
+    let folder = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| workspace::root().join("target"), PathBuf::from)
-        .join("lab")
+        .join("lab");
+    std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    Ok(folder)
 }

@@ -8,8 +8,11 @@
 
 pub mod boot;
 pub mod checks;
+pub mod conformance;
 pub mod echo;
+pub mod exporters;
 pub mod nested;
 pub mod report;
 pub mod scenario;
 pub mod scenarios;
+pub mod sys;

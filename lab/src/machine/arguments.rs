@@ -53,8 +53,7 @@ pub enum Initrd {
 /// The console shows what the init prints and what is wrong with the kernel; a
 /// kernel in trouble ends the machine. Mitigations cost time here and guard
 /// nobody.
-const KERNEL_WORDS: &str =
-    "console=ttyS0 loglevel=4 oops=panic panic=-1 reboot=t mitigations=off";
+const KERNEL_WORDS: &str = "console=ttyS0 loglevel=4 oops=panic panic=-1 reboot=t mitigations=off";
 
 impl Shape {
     /// QEMU's arguments; `folder` is the run's own.

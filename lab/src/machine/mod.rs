@@ -10,7 +10,7 @@ pub use process::Process;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -55,14 +55,7 @@ impl Machine {
             .iter()
             .map(|program| start_beside(program, programs, folder.path()))
             .collect::<Result<Vec<_>>>()?;
-        let command_line = qemu.command(qemu.tree.as_deref());
-        let mut command = Command::new(&command_line[0]);
-        command.args(&command_line[1..]);
-        command.args(shape.arguments(folder.path())?);
-        if let Some(tree) = &qemu.tree {
-            let (name, value) = Qemu::environment(tree);
-            command.env(name, value);
-        }
+        let mut command = command(qemu, shape, folder.path())?;
         let (report, far_report) = UnixStream::pair()?;
         let (console, far_console) = UnixStream::pair()?;
         command
@@ -81,6 +74,16 @@ impl Machine {
             shown: false,
             _folder: folder,
         })
+    }
+
+    /// Runs one on this terminal until it is switched off.
+    ///
+    /// # Errors
+    /// When QEMU can't be started.
+    pub fn interact(qemu: &Qemu, shape: &Shape) -> Result<ExitStatus> {
+        let folder = tempfile::Builder::new().prefix("lab-").tempdir()?;
+        let status = command(qemu, shape, folder.path())?.status();
+        status.context("starting QEMU")
     }
 
     /// The next thing heard, or nothing when `until` has passed.
@@ -122,6 +125,19 @@ impl Machine {
     pub fn wait_until_off(&mut self, patience: Duration) -> bool {
         self.qemu.ends_within(patience)
     }
+}
+
+/// QEMU's command line for `shape`.
+fn command(qemu: &Qemu, shape: &Shape, folder: &Path) -> Result<Command> {
+    let command_line = qemu.command(qemu.tree.as_deref());
+    let mut command = Command::new(&command_line[0]);
+    command.args(&command_line[1..]);
+    command.args(shape.arguments(folder)?);
+    if let Some(tree) = &qemu.tree {
+        let (name, value) = Qemu::environment(tree);
+        command.env(name, value);
+    }
+    Ok(command)
 }
 
 fn start_beside(beside: &Beside, programs: &Path, folder: &Path) -> Result<Process> {

@@ -36,7 +36,11 @@ fn body(checks: &mut Checks) -> anyhow::Result<()> {
     let driven = std::fs::read_dir(DRIVER)?
         .flatten()
         .filter_map(|entry| entry.path().canonicalize().ok())
-        .any(|device| device.parent().is_some_and(|parent| card.starts_with(parent)));
+        .any(|device| {
+            device
+                .parent()
+                .is_some_and(|parent| card.starts_with(parent))
+        });
     checks.holds("virtio-gpu drives the display", driven, card.display());
     Ok(())
 }

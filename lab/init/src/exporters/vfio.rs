@@ -1,0 +1,84 @@
+//! A region of a PCI device in user space
+//! (VFIO_DEVICE_FEATURE_DMA_BUF in include/uapi/linux/vfio.h).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use anyhow::{Context as _, Result};
+
+use super::{Access, Exported, Exporter, Refused};
+use crate::scenario::Device;
+use crate::sys::vfio::{self, DmaBufFeature};
+
+/// Modules that a region needs, and the suite's own.
+pub const MODULES: &[&str] = &[
+    "vgem",
+    "vfio_iommu_type1 allow_unsafe_interrupts=1",
+    "vfio-pci",
+];
+
+/// Devices that a region needs.
+pub const DEVICES: &[Device] = &[Device::IOMMU, Device::RAM_BAR];
+
+/// Vendor and device of the adapter whose BAR is RAM (ivshmem).
+const RAM_BAR: (&str, &str) = ("0x1af4", "0x1110");
+/// The BAR.
+pub const BAR: u32 = 2;
+
+/// The BAR of RAM of an emulated device.
+#[derive(Debug)]
+pub struct Region {
+    /// The device.
+    pub device: Rc<vfio::Device>,
+}
+
+impl Region {
+    /// Binds the device to vfio-pci and opens it.
+    ///
+    /// # Errors
+    /// When there is no such device or VFIO does not take it.
+    pub fn open() -> Result<Self> {
+        let (address, path) = find().context("no PCI device has a BAR of RAM")?;
+        fs::write(path.join("driver_override"), "vfio-pci").context("driver_override")?;
+        if !path.join("driver").exists() {
+            fs::write("/sys/bus/pci/drivers_probe", &address).context("drivers_probe")?;
+        }
+        let group = fs::read_link(path.join("iommu_group")).context("no IOMMU group")?;
+        let group = group.file_name().context("an IOMMU group without a name")?;
+        let device = vfio::Device::open(&group.to_string_lossy(), &address)
+            .context("opening the device by VFIO")?;
+        Ok(Self {
+            device: Rc::new(device),
+        })
+    }
+}
+
+fn find() -> Option<(String, PathBuf)> {
+    let is = |path: &Path, file: &str, want: &str| {
+        fs::read_to_string(path.join(file)).is_ok_and(|text| text.trim() == want)
+    };
+    fs::read_dir("/sys/bus/pci/devices")
+        .ok()?
+        .flatten()
+        .map(|entry| {
+            (
+                entry.file_name().to_string_lossy().into_owned(),
+                entry.path(),
+            )
+        })
+        .find(|(_, path)| is(path, "vendor", RAM_BAR.0) && is(path, "device", RAM_BAR.1))
+}
+
+impl Exporter for Region {
+    fn name(&self) -> &'static str {
+        "vfio"
+    }
+
+    fn export(&self, size: u64, access: Access) -> Result<Exported, Refused> {
+        let mut feature = DmaBufFeature::range(BAR, 0, size);
+        feature.open_flags = access.open_flags();
+        let fd = self.device.export(feature)?;
+        Ok(Exported::new(fd, size).keeping(Rc::clone(&self.device)))
+    }
+}

@@ -1,0 +1,15 @@
+//! The kernel as it is: ioctls, mappings and probes whose misuse is the point.
+//!
+//! `landbridge-dmabuf` keeps its users out of most of what is tried here, so
+//! the conformance suite and the traps speak to the kernel themselves. This
+//! module is the only one of the crate with unsafe code.
+
+pub mod dma_buf;
+pub mod drm;
+pub mod ioctl;
+pub mod kvm;
+pub mod memory;
+pub mod v4l2;
+pub mod vfio;
+
+pub use ioctl::errno_name;
