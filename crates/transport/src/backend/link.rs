@@ -12,7 +12,7 @@ use std::time::Duration;
 use landbridge_dmabuf::{Identity, LetGo};
 use landbridge_exchange::exporters::guest_pages::GuestMemory;
 use landbridge_exchange::importers::window::{MapperError, WindowMap, WindowMapper};
-use vhost::vhost_user::message::{VhostUserMMap, VhostUserMMapFlags};
+use vhost::vhost_user::message::{VhostUserMMap, VhostUserMMapFlags, VhostUserMsgValidator};
 use vhost::vhost_user::{Backend as Channel, VhostUserFrontendReqHandler};
 
 use super::memory::MemoryTable;
@@ -163,7 +163,7 @@ impl Mapper {
     ) -> Result<VhostUserMMap, MapperError> {
         let region = self.region.get();
         let region = region.ok_or_else(|| gone(call, "the device has no window"))?;
-        Ok(VhostUserMMap {
+        let request = VhostUserMMap {
             shmid: *region,
             padding: [0; 7],
             fd_offset: 0,
@@ -172,7 +172,13 @@ impl Mapper {
             // A VMM maps read-only in name only and refuses files that are
             // sealed against writing: the guest can always write.
             flags: VhostUserMMapFlags::WRITABLE.bits(),
-        })
+        };
+        // A VMM may take a request that makes no sense for a broken channel
+        // and never answer.
+        if !request.is_valid() {
+            return Err(MapperError::Refused(call));
+        }
+        Ok(request)
     }
 }
 

@@ -240,25 +240,19 @@ impl Channel {
         let mut handler = FrontendReqHandler::new(Arc::clone(window))
             .map_err(|error| Error::host("make a socket pair", std::io::Error::other(error)))?;
         handler.set_reply_ack_flag(true);
-        let socket = asserted::duplicate(&handler).map_err(host)?;
+        let socket = UnixStream::from(asserted::duplicate(&handler).map_err(host)?);
         let far = asserted::duplicate(&Far(handler.get_tx_raw_fd())).map_err(host)?;
+        let served = socket.try_clone().map_err(host)?;
         let thread = std::thread::Builder::new()
             .name("guest window".to_owned())
             .spawn(move || {
-                loop {
-                    match handler.handle_request() {
-                        // A refusal has been answered.
-                        Ok(_) | Err(vhost::vhost_user::Error::ReqHandlerError(_)) => {}
-                        Err(error) => {
-                            tracing::debug!(%error, "the request channel ended");
-                            break;
-                        }
-                    }
-                }
+                serve(&mut handler);
+                // The device is not to wait for answers that never come.
+                let _ = served.shutdown(Shutdown::Both);
             })
             .map_err(|error| Error::host("start a thread", error))?;
         let channel = Self {
-            socket: socket.into(),
+            socket,
             thread: Some(thread),
         };
         Ok((channel, far.into()))
@@ -276,6 +270,20 @@ impl Drop for Channel {
             && thread.join().is_err()
         {
             tracing::warn!("the request channel's thread panicked");
+        }
+    }
+}
+
+/// Answers requests until the channel breaks.
+fn serve(handler: &mut FrontendReqHandler<GuestWindow>) {
+    loop {
+        match handler.handle_request() {
+            // A refusal has been answered.
+            Ok(_) | Err(vhost::vhost_user::Error::ReqHandlerError(_)) => {}
+            Err(error) => {
+                tracing::debug!(%error, "the request channel ended");
+                return;
+            }
         }
     }
 }
