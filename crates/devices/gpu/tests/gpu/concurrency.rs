@@ -7,11 +7,14 @@ use std::time::Duration;
 use landbridge_device::{Device, Reply, Request};
 use landbridge_device_gpu::{Cursor, Display, Gpu, GpuConfig, Image, Mode, Output};
 use landbridge_exchange::exporters::fake::FakeGuestMemory;
+use landbridge_exchange::exporters::guest_pages::{GuestMemory, GuestPiece, NotGuestMemory};
 use landbridge_exchange::fence::Outcome;
 use landbridge_exchange::importers::window::{MapperError, WindowMap, WindowMapper};
+use landbridge_exchange::ranges::{GuestPhysical, Range};
+use landbridge_exchange::tenant::Resource;
 use landbridge_exchange::{Exchange, Fence, Limits, Tenant, Usage};
 use landbridge_protocol_gpu::{
-    Command, ControlHeader, Cursor as CursorCommand, CursorPosition, Rect, Response,
+    Command, ControlHeader, Cursor as CursorCommand, CursorPosition, MemEntry, Rect, Response,
 };
 
 use crate::harness::*;
@@ -102,6 +105,56 @@ fn display_and_vmm_may_call_the_device() {
         assert!(Response::parse(&answer).is_ok(), "{command:?}");
     }
     gpu.reset();
+}
+
+/// A guest memory during whose look-ups the device is reset, and has a resource
+/// of the same id when they end.
+struct Resetting {
+    memory: FakeGuestMemory,
+    gpu: OnceLock<Weak<Gpu>>,
+}
+
+impl GuestMemory for Resetting {
+    fn resolve(&self, range: Range<GuestPhysical>) -> Result<Vec<GuestPiece>, NotGuestMemory> {
+        let gpu = self.gpu.get().and_then(Weak::upgrade).unwrap();
+        gpu.reset();
+        gpu.activate(gpu.features());
+        let (reply, _) = Reply::channel(24);
+        let bytes = create_2d(1, 4, 4).encode(&ControlHeader::default());
+        gpu.handle(0, Request { bytes, reply });
+        self.memory.resolve(range)
+    }
+}
+
+#[test]
+fn a_command_of_an_earlier_life_changes_nothing() {
+    let mut memory = FakeGuestMemory::default();
+    memory.add(LOW, RAM).unwrap();
+    let memory = Arc::new(Resetting {
+        memory,
+        gpu: OnceLock::new(),
+    });
+    let output = Output::new(640, 480).unwrap();
+    let tenant = Tenant::new("guest", Limits::default());
+    let curious = Arc::new(Curious::default());
+    let gpu = Arc::new(Gpu::new(
+        GpuConfig::new(vec![output], Mode::GuestImport, tenant.clone()).unwrap(),
+        Exchange::new(),
+        memory.clone(),
+        curious.clone(),
+        curious,
+    ));
+    memory.gpu.set(Arc::downgrade(&gpu)).unwrap();
+    let entries = [MemEntry::new(LOW, 4096)];
+    for (command, answered) in [(create_2d(1, 4, 4), true), (attach(1, &entries), false)] {
+        let (reply, answer) = Reply::channel(24);
+        let bytes = command.encode(&ControlHeader::default());
+        gpu.handle(0, Request { bytes, reply });
+        assert_eq!(answer.recv().unwrap().is_empty(), !answered);
+    }
+    let status = gpu.status();
+    assert_eq!(status.resources[0].backing_ranges, None);
+    assert_eq!(tenant.used(Resource::PinnedBytes), PAGE);
 }
 
 /// Both queues, writers of the shown pictures, screenshots and resets at the

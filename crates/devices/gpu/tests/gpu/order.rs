@@ -105,6 +105,32 @@ fn a_scanout_is_set_when_the_writer_ends() {
     assert_eq!(flushed_scanouts(&rig), [0]);
 }
 
+/// The flush is not on scanout 0's lane by itself, as nothing shows resource 1
+/// yet; it must still come before the next picture.
+#[test]
+fn a_flush_behind_a_waiting_scanout_is_not_overtaken() {
+    let rig = Rig::new();
+    rig.ok(&host_blob(1, 4096));
+    rig.ok(&create_2d(2, 8, 8));
+    let (fence, writer) = Fence::new("decode");
+    rig.buffer(1).reservation().add_as(fence, Usage::Write);
+    let set = send(&rig, &Command::SetScanoutBlob(picture(0, 1, 4, 4)));
+    // Another writer, who ends after the scanout could be set to resource 2.
+    let (fence, second_writer) = Fence::new("decode again");
+    rig.buffer(1).reservation().add_as(fence, Usage::Write);
+    let answers = [flush(1, WHOLE), set_scanout(0, 2, WHOLE), flush(2, WHOLE)]
+        .map(|command| send(&rig, &command));
+    writer.signal(Outcome::Done);
+    assert_eq!(response(&set), Response::OkNoData);
+    let image = rig.gpu.scanout(0).unwrap();
+    assert_eq!(image.layout().stride(), 16, "not resource 2 yet");
+    second_writer.signal(Outcome::Done);
+    for answer in &answers {
+        assert_eq!(response(answer), Response::OkNoData);
+    }
+    assert_eq!(flushed_scanouts(&rig), [0, 0]);
+}
+
 #[test]
 fn fenced_answers_come_in_order_and_echo_their_fence() {
     let (rig, _, writer) = busy(Bounds::default());
