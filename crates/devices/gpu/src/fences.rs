@@ -137,7 +137,7 @@ impl Timelines {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::Receiver;
+    use std::sync::mpsc::{Receiver, channel};
 
     use super::*;
 
@@ -154,7 +154,7 @@ mod tests {
     fn answers_come_in_the_order_of_the_commands() {
         let timelines = Timelines::default();
         let tickets = [(); 3].map(|()| timelines.begin(Timeline::Device));
-        let (sender, answers) = std::sync::mpsc::channel();
+        let (sender, answers) = channel();
         let reply = || {
             let sender = sender.clone();
             Reply::new(1, move |bytes| sender.send(bytes[0]).unwrap())
@@ -190,6 +190,31 @@ mod tests {
         let (sent, answer) = reply();
         timelines.complete(new, sent, vec![2]);
         assert_eq!(answer.try_recv().unwrap(), [2]);
+    }
+
+    #[test]
+    fn an_answer_does_not_overtake_one_that_is_being_sent() {
+        let timelines = Timelines::default();
+        let [first, second] = [(); 2].map(|()| timelines.begin(Timeline::Device));
+        let (sender, answers) = channel();
+        let (started, has_started) = channel();
+        let (go, may_go) = channel();
+        let reply = {
+            let sender = sender.clone();
+            Reply::new(1, move |bytes| {
+                started.send(()).unwrap();
+                may_go.recv().unwrap();
+                sender.send(bytes[0]).unwrap();
+            })
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| timelines.complete(first, reply, vec![1]));
+            has_started.recv().unwrap();
+            let reply = Reply::new(1, move |bytes| sender.send(bytes[0]).unwrap());
+            timelines.complete(second, reply, vec![2]);
+            go.send(()).unwrap();
+        });
+        assert_eq!(answers.iter().collect::<Vec<_>>(), [1, 2]);
     }
 
     #[test]
