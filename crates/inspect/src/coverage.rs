@@ -46,20 +46,25 @@ impl Coverage {
     }
 }
 
-/// Reads the page table of `[start, end)`.
+/// Reads the page table of the mapping around `asked`, where `first` was found; a
+/// mapping inside one table needs no more queries.
 pub(crate) fn read(
     kernel: &Kernel,
     pid: Option<u32>,
-    start: u64,
-    end: u64,
+    asked: u64,
+    first: Found,
     decoder: Decoder,
 ) -> Result<Coverage> {
+    let (start, end) = (first.vma.start, first.vma.end);
+    let whole = first.table.is_some() || first.entry.level > 1;
+    let mut first = whole.then_some(first);
     let mut coverage = Coverage::default();
     let tables = (end.saturating_sub(start)).div_ceil(TABLE_SPAN);
     let stride = TABLE_SPAN * tables.div_ceil(MAX_TABLES).max(1);
     let mut address = start;
     while address < end {
-        let found = kernel.find(pid, address, true)?;
+        let known = first.take_if(|_| asked / TABLE_SPAN == address / TABLE_SPAN);
+        let found = known.map_or_else(|| kernel.find(pid, address, true), Ok)?;
         let next = add_found(&mut coverage, &found, address, end, decoder)?;
         address = if stride > TABLE_SPAN {
             next.max(address.saturating_add(stride))

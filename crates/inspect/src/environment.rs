@@ -2,35 +2,32 @@
 
 use std::fs;
 
-/// CAP_PERFMON and CAP_BPF of `include/uapi/linux/capability.h`, and what includes both.
-const CAP_SYS_ADMIN: u32 = 21;
-const CAP_PERFMON: u32 = 38;
-const CAP_BPF: u32 = 39;
+use rustix::thread::{CapabilitySet, capabilities};
+
 /// The inode of the initial process namespace (`PROC_PID_INIT_INO`).
 const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
 /// Used where the processor does not say; no x86-64 has more.
 const MOST_PHYSICAL_BITS: u32 = 52;
 
-/// The capabilities that BPF needs and this process lacks, in words.
+/// The capabilities that BPF needs and this thread lacks, in words.
 pub(crate) fn missing_capabilities() -> Option<&'static str> {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    lacking(effective_capabilities(&status)?)
+    lacking(capabilities(None).ok()?.effective)
 }
 
-fn lacking(effective: u64) -> Option<&'static str> {
-    let has = |bit: u32| effective >> bit & 1 == 1;
-    match (has(CAP_BPF), has(CAP_PERFMON)) {
-        _ if has(CAP_SYS_ADMIN) => None,
+fn lacking(has: CapabilitySet) -> Option<&'static str> {
+    // CAP_SYS_ADMIN includes both.
+    if has.contains(CapabilitySet::SYS_ADMIN) {
+        return None;
+    }
+    match (
+        has.contains(CapabilitySet::BPF),
+        has.contains(CapabilitySet::PERFMON),
+    ) {
         (true, true) => None,
         (true, false) => Some("CAP_PERFMON"),
         (false, true) => Some("CAP_BPF"),
         (false, false) => Some("CAP_BPF and CAP_PERFMON"),
     }
-}
-
-fn effective_capabilities(status: &str) -> Option<u64> {
-    let value = field(status, "CapEff")?;
-    u64::from_str_radix(value, 16).ok()
 }
 
 /// The value of a `key: value` line.
@@ -113,13 +110,15 @@ mod tests {
 
     #[test]
     fn names_the_missing_capabilities() {
-        let caps = |text: &str| effective_capabilities(text).unwrap();
-        assert_eq!(lacking(caps("Name:\tx\nCapEff:\t000001ffffffffff\n")), None);
-        assert_eq!(lacking(1 << 38 | 1 << 39), None);
-        assert_eq!(lacking(1 << 39), Some("CAP_PERFMON"));
-        assert_eq!(lacking(1 << 38), Some("CAP_BPF"));
-        assert_eq!(lacking(0), Some("CAP_BPF and CAP_PERFMON"));
-        assert_eq!(effective_capabilities("CapEff:\tzz\n"), None);
+        let (bpf, perfmon) = (CapabilitySet::BPF, CapabilitySet::PERFMON);
+        assert_eq!(lacking(CapabilitySet::SYS_ADMIN), None);
+        assert_eq!(lacking(bpf | perfmon), None);
+        assert_eq!(lacking(bpf), Some("CAP_PERFMON"));
+        assert_eq!(lacking(perfmon), Some("CAP_BPF"));
+        assert_eq!(
+            lacking(CapabilitySet::empty()),
+            Some("CAP_BPF and CAP_PERFMON")
+        );
     }
 
     #[test]

@@ -124,8 +124,21 @@ impl Inspector {
     /// [`Error::NoMapping`], [`Error::NoProcess`], [`Error::Busy`], or
     /// [`Error::Unavailable`] without the privilege.
     pub fn mapping(&self, pid: Option<u32>, address: u64) -> Result<MappingInfo> {
-        let vma = self.kernel.find(pid, address, false)?.vma;
-        self.describe(pid, vma)
+        let decoder = self.decoder()?;
+        let found = self.kernel.find(pid, address, true)?;
+        let vma = found.vma.clone();
+        let coverage = match self.kernel.walk() {
+            Err(_) => None,
+            // Listed without the query, so that samples are all there is.
+            Ok(_) if !vma.samples.is_empty() => Some(Coverage::of_samples(&vma.samples, decoder)?),
+            Ok(_) => Some(coverage::read(&self.kernel, pid, address, found, decoder)?),
+        };
+        let info = self.choose(&vma, coverage.and_then(|coverage| coverage.caching))?;
+        Ok(MappingInfo {
+            vma,
+            info,
+            coverage,
+        })
     }
 
     /// All mappings of one process, or of all.
@@ -247,27 +260,6 @@ impl Inspector {
         self.decoder.ok_or(Error::Unavailable {
             strength: Strength::Vma,
             reason: Reason::Architecture,
-        })
-    }
-
-    fn describe(&self, pid: Option<u32>, vma: Vma) -> Result<MappingInfo> {
-        let decoder = self.decoder()?;
-        let coverage = match self.kernel.walk() {
-            Err(_) => None,
-            Ok(_) if vma.samples.is_empty() => Some(coverage::read(
-                &self.kernel,
-                pid,
-                vma.start,
-                vma.end,
-                decoder,
-            )?),
-            Ok(_) => Some(Coverage::of_samples(&vma.samples, decoder)?),
-        };
-        let info = self.choose(&vma, coverage.and_then(|coverage| coverage.caching))?;
-        Ok(MappingInfo {
-            vma,
-            info,
-            coverage,
         })
     }
 

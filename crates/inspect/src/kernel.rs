@@ -314,3 +314,57 @@ fn load_queries(btf: &Btf, subject: Subject, walk: bool) -> Loaded<Queries> {
     };
     queries.map_err(Error::into_reason)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn touched() -> (Vec<u8>, u64) {
+        let memory = vec![7; 64 * 1024];
+        let address = std::hint::black_box(&memory).as_ptr() as u64 + 4096;
+        (memory, address)
+    }
+
+    /// Kernels before 6.7 have no open-coded iterator: the list answers instead.
+    #[test]
+    fn without_the_query_the_list_answers() {
+        let mut kernel = Kernel::open();
+        if let Err(reason) = kernel.vma() {
+            return println!("skipped: {reason}");
+        }
+        let (_memory, address) = touched();
+        let exact = kernel.find(None, address, false).unwrap();
+        let missing = Reason::NotInKernel {
+            what: "function bpf_iter_task_vma_new".to_owned(),
+        };
+        kernel.own = Err(missing.clone());
+        kernel.process = Err(missing);
+        for pid in [None, Some(std::process::id())] {
+            let listed = kernel.find(pid, address, true).unwrap();
+            assert_eq!(listed.vma.start, exact.vma.start);
+            assert_eq!(listed.vma.page_prot, exact.vma.page_prot);
+            assert_eq!(listed.vma.flags, exact.vma.flags);
+            assert_eq!(listed.vma.samples.is_empty(), kernel.walk.is_err());
+        }
+        let nowhere = kernel.find(None, 0x1000, false);
+        assert!(matches!(nowhere, Err(Error::NoMapping { .. })));
+    }
+
+    #[test]
+    fn walks_in_the_kernel_and_in_rust_agree() {
+        let kernel = Kernel::open();
+        let (Ok(walk), Ok(peek)) = (kernel.walk(), load_peek()) else {
+            return println!("skipped: no page tables here");
+        };
+        let (_memory, address) = touched();
+        let found = kernel.find(None, address, true).unwrap();
+        let again = page_table::walk(&peek, found.vma.pgd, address, walk);
+        assert_eq!(again.level, found.entry.level);
+        // Accessed and dirty may be set in between.
+        assert_eq!(again.entry & !0x60, found.entry.entry & !0x60);
+        if let Some(table) = found.table {
+            let slot = (address >> 12 & 511) as usize;
+            assert_eq!(table[slot] & !0x60, found.entry.entry & !0x60);
+        }
+    }
+}

@@ -26,14 +26,11 @@ pub(crate) fn load(program: &Program, strength: Strength) -> Result<OwnedFd> {
 }
 
 fn explain(failure: &LoadFailure, program: &Program) -> Reason {
-    match failure.errno {
-        Errno::NOSYS => return Reason::NoBpf,
-        Errno::PERM | Errno::ACCESS => {
-            if let Some(needs) = environment::missing_capabilities() {
-                return Reason::NoCapability { needs };
-            }
-        }
-        _ => {}
+    if failure.errno == Errno::NOSYS {
+        return Reason::NoBpf;
+    }
+    if let Some(needs) = environment::missing_capabilities() {
+        return Reason::NoCapability { needs };
     }
     // With the capabilities at hand, only lockdown takes this helper away.
     let helper_refused = failure.log.contains("bpf_probe_read_kernel#113");

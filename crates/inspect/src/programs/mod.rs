@@ -9,6 +9,8 @@ mod fields;
 pub(crate) mod mappings;
 pub(crate) mod peek;
 pub(crate) mod query;
+#[cfg(test)]
+mod tests;
 pub(crate) mod walk;
 
 use crate::asm::{Asm, Cond, Helper, Label, Reg};
