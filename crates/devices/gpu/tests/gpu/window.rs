@@ -75,7 +75,7 @@ fn the_tenants_limit_of_maps_is_out_of_memory() {
 fn a_reset_does_not_wait_for_a_vmm_that_does_not_answer() {
     let rig = Rig::new();
     rig.ok(&host_blob(1, 4096));
-    rig.mapper.hold_up();
+    let held = rig.mapper.hold_up();
     thread::scope(|scope| {
         let mapping = scope.spawn(|| {
             let answer = rig.send(ControlHeader::default().with_fence(3), &map(1, 0));
@@ -86,7 +86,7 @@ fn a_reset_does_not_wait_for_a_vmm_that_does_not_answer() {
         rig.ok(&create_2d(2, 4, 4));
         rig.reset();
         rig.ok(&host_blob(1, 4096));
-        rig.mapper.go_on();
+        drop(held);
         assert_eq!(mapping.join().unwrap(), b"", "the answer goes nowhere");
     });
     // The late mapping did not reach the new life's resource.
@@ -101,13 +101,13 @@ fn a_reset_does_not_wait_for_a_vmm_that_does_not_answer() {
 fn a_resource_destroyed_while_the_vmm_maps_it_is_unmapped_again() {
     let rig = Rig::new();
     rig.ok(&host_blob(1, 4096));
-    rig.mapper.hold_up();
+    let held = rig.mapper.hold_up();
     thread::scope(|scope| {
         let mapping = scope.spawn(|| rig.ask(&map(1, 0)));
         rig.mapper.wait_for_calls(1);
         rig.refused(ErrorCode::InvalidParameter, &map(1, 0));
         rig.ok(&unref(1));
-        rig.mapper.go_on();
+        drop(held);
         let answer = mapping.join().unwrap();
         assert_eq!(answer, Response::Error(ErrorCode::InvalidResourceId));
     });
