@@ -14,7 +14,7 @@ use crate::map_info::{MapInfo, Source};
 use crate::procfs;
 use crate::records::{self, KernelBuffer, Vma};
 use crate::rules;
-use crate::sys::child::{Child, Nature, Report};
+use crate::sys::child::{Child, Nature, Report, Wanted};
 
 /// How long an exporter may take to map a buffer and have it touched.
 pub const DEFAULT_LIMIT: Duration = Duration::from_secs(2);
@@ -195,7 +195,7 @@ impl Inspector {
                 Err(error) => tried.push((Strength::KernelIoctl, error.into_reason())),
             }
         }
-        let mut child = Child::touching(buffer, Nature::DmaBuf)?;
+        let mut child = Child::touching(buffer, Nature::DmaBuf.whole())?;
         let report = child.wait(self.config.limit)?;
         match self.touched(&child, report) {
             Ok(info) => return Ok(info),
@@ -211,13 +211,58 @@ impl Inspector {
     /// As [`Inspector::map_info`]; no rules apply, so [`Error::Unknown`] without the
     /// privilege.
     pub fn map_info_of_memory(&self, memory: impl AsFd) -> Result<MapInfo> {
-        let mut child = Child::touching(memory.as_fd(), Nature::Memory)?;
+        let mut child = Child::touching(memory.as_fd(), Nature::Memory.whole())?;
         let report = child.wait(self.config.limit)?;
         self.touched(&child, report)
             .map_err(|error| Error::Unknown {
                 exporter: None,
                 tried: self.reasons(error).collect(),
             })
+    }
+
+    /// Whether a mapping that starts at the second page shows the second page, which
+    /// some exporters get wrong: told by the physical address. `None` for a buffer of
+    /// one page.
+    ///
+    /// # Errors
+    /// [`Error::Mmap`] if the exporter refuses such a mapping, [`Error::Unavailable`]
+    /// without page tables; else as [`Inspector::map_info`].
+    pub fn honours_offset(&self, memory: impl AsFd) -> Result<Option<bool>> {
+        const PAGE: u64 = 4096;
+        let memory = memory.as_fd();
+        let is_buffer = require_dma_buf(memory).is_ok();
+        let nature = if is_buffer {
+            Nature::DmaBuf
+        } else {
+            Nature::Memory
+        };
+        let mut whole = Child::touching(memory, nature.whole())?;
+        let all = whole.wait(self.config.limit)?;
+        if all.bytes < 2 * PAGE {
+            return Ok(None);
+        }
+        let wanted = Wanted {
+            nature,
+            offset: PAGE as i64,
+        };
+        let mut rest = Child::touching(memory, wanted)?;
+        let part = rest.wait(self.config.limit)?;
+        let second = self.physical(&whole, all.address + PAGE)?;
+        Ok(Some(self.physical(&rest, part.address)? == second))
+    }
+
+    fn physical(&self, child: &Child, address: u64) -> Result<u64> {
+        let unavailable = |reason| Error::Unavailable {
+            strength: Strength::Pte,
+            reason,
+        };
+        let walk = self.kernel.walk().map_err(unavailable)?;
+        let entry = self.kernel.find(Some(child.pid()), address, false)?.entry;
+        if entry.is_leaf() {
+            Ok(entry.physical(address, walk.mask))
+        } else {
+            Err(unavailable(Reason::NotPresent))
+        }
     }
 
     /// Why neither page table nor protection answered.

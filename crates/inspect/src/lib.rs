@@ -36,6 +36,7 @@ mod loader;
 mod map_info;
 mod page_table;
 
+pub mod probe;
 pub mod procfs;
 mod programs;
 mod records;

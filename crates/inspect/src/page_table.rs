@@ -42,7 +42,7 @@ impl Entry {
     }
 
     /// The physical address that `address` has through this leaf.
-    fn physical(self, address: u64, mask: u64) -> u64 {
+    pub(crate) fn physical(self, address: u64, mask: u64) -> u64 {
         let inside = x86::leaf_bytes(self.level) - 1;
         (self.entry & mask & !inside) | (address & inside)
     }

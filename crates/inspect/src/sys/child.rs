@@ -30,6 +30,24 @@ pub(crate) enum Nature {
     Memory,
 }
 
+impl Nature {
+    /// All of it: the only mapping that every exporter gets right.
+    pub(crate) fn whole(self) -> Wanted {
+        Wanted {
+            nature: self,
+            offset: 0,
+        }
+    }
+}
+
+/// What the child is to map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub(crate) nature: Nature,
+    /// Where in the buffer the mapping starts, in whole pages; it goes to the end.
+    pub(crate) offset: i64,
+}
+
 /// How far the child got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -109,16 +127,16 @@ pub(crate) struct Child {
 
 impl Child {
     /// A child that maps and touches `buffer`.
-    pub(crate) fn touching(buffer: BorrowedFd<'_>, nature: Nature) -> Result<Self> {
-        Self::spawn(Origin::Descriptor(buffer.as_raw_fd()), nature)
+    pub(crate) fn touching(buffer: BorrowedFd<'_>, wanted: Wanted) -> Result<Self> {
+        Self::spawn(Origin::Descriptor(buffer.as_raw_fd()), wanted)
     }
 
     /// A child that takes its buffer from `socket`.
     pub(crate) fn serving(socket: BorrowedFd<'_>, nature: Nature) -> Result<Self> {
-        Self::spawn(Origin::Socket(socket.as_raw_fd()), nature)
+        Self::spawn(Origin::Socket(socket.as_raw_fd()), nature.whole())
     }
 
-    fn spawn(origin: Origin, nature: Nature) -> Result<Self> {
+    fn spawn(origin: Origin, wanted: Wanted) -> Result<Self> {
         let (report, tell) = pipe_with(PipeFlags::CLOEXEC).map_err(Error::system("pipe"))?;
         let mut pidfd: libc::c_int = -1;
         // No exit signal: the caller's SIGCHLD handling never hears of this child.
@@ -129,7 +147,7 @@ impl Child {
         // only makes system calls and never returns from `touch::main`.
         let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, &raw mut pidfd, 0, 0) };
         if pid == 0 {
-            touch::main(origin, nature, tell.as_raw_fd());
+            touch::main(origin, wanted, tell.as_raw_fd());
         }
         let pid = match u32::try_from(pid) {
             Ok(pid) if pidfd >= 0 => pid,

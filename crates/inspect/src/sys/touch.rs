@@ -4,7 +4,7 @@
 use std::ffi::c_void;
 use std::os::fd::RawFd;
 
-use super::child::{Nature, Report, Stage};
+use super::child::{Nature, Report, Stage, Wanted};
 
 /// `DMA_BUF_MAGIC` of `include/uapi/linux/magic.h`.
 const DMA_BUF_MAGIC: u64 = 0x444d_4142;
@@ -29,11 +29,11 @@ pub(super) enum Origin {
 }
 
 /// The child's whole life; never returns.
-pub(super) fn main(origin: Origin, nature: Nature, report: RawFd) -> ! {
+pub(super) fn main(origin: Origin, wanted: Wanted, report: RawFd) -> ! {
     prepare(origin, report);
     let outcome = match origin {
-        Origin::Descriptor(fd) => map(fd, nature),
-        Origin::Socket(socket) => receive(socket).and_then(|fd| map(fd, nature)),
+        Origin::Descriptor(fd) => map(fd, wanted),
+        Origin::Socket(socket) => receive(socket).and_then(|fd| map(fd, wanted)),
     };
     let report_bytes = outcome.unwrap_or_else(|failed| failed).encode();
     // SAFETY: the buffer is valid for its length; the descriptor is the child's own.
@@ -111,19 +111,20 @@ fn errno() -> i32 {
 }
 
 /// Checks, maps and touches; the mapping stays until the child dies.
-fn map(fd: RawFd, nature: Nature) -> Result<Report, Report> {
-    let is_buffer = nature == Nature::DmaBuf;
+fn map(fd: RawFd, wanted: Wanted) -> Result<Report, Report> {
+    let is_buffer = wanted.nature == Nature::DmaBuf;
     if is_buffer && !is_dma_buf(fd) {
         return Err(failed(Stage::Check));
     }
     // SAFETY: takes integers only.
     let bytes = unsafe { libc::lseek(fd, 0, libc::SEEK_END) };
-    let Ok(bytes @ 1..) = usize::try_from(bytes) else {
+    let Ok(bytes @ 1..) = usize::try_from(bytes.saturating_sub(wanted.offset)) else {
         return Err(failed(Stage::Size));
     };
     let (prot, flags) = (libc::PROT_READ, libc::MAP_SHARED);
     // SAFETY: a new mapping where the kernel likes; nothing refers to it yet.
-    let address = unsafe { libc::mmap(std::ptr::null_mut(), bytes, prot, flags, fd, 0) };
+    let address =
+        unsafe { libc::mmap(std::ptr::null_mut(), bytes, prot, flags, fd, wanted.offset) };
     if address == libc::MAP_FAILED {
         return Err(failed(Stage::Map));
     }
