@@ -22,6 +22,13 @@ use crate::terms::{self, Needs, Offer, Refusal, Terms};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BufferId(pub(crate) u64);
 
+impl BufferId {
+    /// The number, for records.
+    pub fn get(self) -> u64 {
+        self.0
+    }
+}
+
 impl fmt::Display for BufferId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)

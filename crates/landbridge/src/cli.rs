@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::demo;
+use crate::{demo, recover, screenshot, serve, status};
 
 /// Zero-copy buffer sharing between a Linux host, its virtual machines and
 /// their devices.
@@ -20,12 +20,24 @@ enum Command {
     /// Does the main job in one command, with no VM: decodes a clip into GPU
     /// buffers found by UUID, maps them in an embedded guest, scans them out.
     Demo(demo::Options),
+    /// Serves devices to a VMM: QEMU as it ships, with a guest as it ships.
+    Serve(serve::Options),
+    /// Tells what a running `serve` holds: devices, guests, buffers, users.
+    Status(status::Options),
+    /// Writes what a guest shows on a running `serve` as a PNG file.
+    Screenshot(screenshot::Options),
+    /// Gives a running VM its device back after `serve` died.
+    Recover(recover::Options),
 }
 
 /// Runs what the command line asks for.
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Demo(options) => demo::command(&options),
+        Command::Serve(options) => serve::command(&options),
+        Command::Status(options) => status::command(&options),
+        Command::Screenshot(options) => screenshot::command(&options),
+        Command::Recover(options) => recover::command(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

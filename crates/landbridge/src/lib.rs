@@ -4,6 +4,12 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+pub mod control;
 pub mod demo;
 pub mod failure;
 pub mod picture;
+pub mod qemu;
+pub mod recover;
+pub mod screenshot;
+pub mod serve;
+pub mod status;

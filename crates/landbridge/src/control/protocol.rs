@@ -1,0 +1,142 @@
+//! What goes over the control socket. docs/control-protocol.md is the
+//! reference; the names here are those on the wire.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The protocol's version. Fields and commands may be added within a version;
+/// whatever an older client relied on stays.
+pub const VERSION: u32 = 1;
+
+/// The longest request in bytes.
+pub const LONGEST_REQUEST: usize = 4096;
+
+/// The longest answer in bytes that our client takes.
+pub const LONGEST_ANSWER: usize = 64 << 20;
+
+/// The first line that a server sends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Greeting {
+    /// Who is there.
+    pub landbridge: About,
+}
+
+/// Who is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    /// The protocol's version.
+    pub protocol: u32,
+    /// The program's version.
+    pub version: String,
+}
+
+impl About {
+    /// This program.
+    pub fn this() -> Self {
+        Self {
+            protocol: VERSION,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}
+
+/// One request.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// Comes back in the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<u64>,
+    /// Which command.
+    pub command: String,
+    /// What it needs: an object.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub arguments: Value,
+}
+
+/// The arguments of `screenshot`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScreenshotArguments {
+    /// Which device, by its number in the status.
+    #[serde(default)]
+    pub device: usize,
+    /// Which of its outputs.
+    #[serde(default)]
+    pub output: u32,
+}
+
+/// The result of `screenshot`. The picture is a file whose descriptor comes
+/// with the line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScreenshotResult {
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// The file's format: "png".
+    pub format: String,
+    /// The file's size in bytes.
+    pub bytes: u64,
+}
+
+/// One answer: a result or an error.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The request's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<u64>,
+    /// What was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Value>,
+    /// Why there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Problem>,
+}
+
+/// Why a request was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Problem {
+    /// For programs.
+    pub code: Code,
+    /// For people.
+    pub message: String,
+}
+
+impl Problem {
+    /// A problem of this kind.
+    pub fn new(code: Code, message: impl ToString) -> Self {
+        Self {
+            code,
+            message: message.to_string(),
+        }
+    }
+}
+
+/// Kinds of problems.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Code {
+    /// The line is no request; the connection ends.
+    BadRequest,
+    /// There is no such command.
+    UnknownCommand,
+    /// The command does not take these arguments.
+    BadArguments,
+    /// There is no such device.
+    NoSuchDevice,
+    /// The device has no such output.
+    NoSuchOutput,
+    /// The output shows nothing.
+    NothingShown,
+    /// The program could not do it.
+    Failed,
+    /// Another user's process; the connection ends.
+    Forbidden,
+    /// As many clients as allowed are connected; the connection ends.
+    TooManyClients,
+    /// A code of a later version.
+    #[serde(other)]
+    Other,
+}

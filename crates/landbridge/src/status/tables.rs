@@ -1,0 +1,156 @@
+//! The status for people.
+
+use std::fmt::Write;
+
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use comfy_table::{ContentArrangement, Table};
+
+use crate::control::status::{BufferStatus, DeviceStatus, GuestStatus, Status};
+use crate::serve::settings::Size;
+
+/// All tables, one after the other.
+pub(super) fn of(status: &Status) -> String {
+    let mut text = format!(
+        "landbridge {}, process {}, serving for {} s, {} bytes copied\n",
+        status.version, status.pid, status.uptime_seconds, status.copied_bytes
+    );
+    let tables = [
+        Some(devices(&status.devices)),
+        resources(&status.devices),
+        Some(guests(&status.guests)),
+        buffers(&status.buffers),
+    ];
+    for table in tables.into_iter().flatten() {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{table}");
+    }
+    text
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED);
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(header);
+    table
+}
+
+fn devices(devices: &[DeviceStatus]) -> Table {
+    let mut table = table(&[
+        "device", "guest", "mode", "VMM", "shows", "maps", "waiting", "fences", "commands",
+        "refused",
+    ]);
+    for device in devices {
+        let visit = match (device.connected, &device.last_error) {
+            (true, _) => "connected".to_owned(),
+            (false, None) => format!("none ({} so far)", device.connections),
+            (false, Some(error)) => format!("none: {error}"),
+        };
+        table.add_row([
+            format!("{} {}", device.kind, device.device),
+            device.guest.clone(),
+            match device.window_bytes {
+                Some(window) => format!("{}, window of {}", device.mode, Size(window)),
+                None => device.mode.clone(),
+            },
+            visit,
+            shows(device),
+            device.maps.to_string(),
+            device.waiting.to_string(),
+            device.fences_outstanding.to_string(),
+            device.counters.commands.to_string(),
+            device.counters.refused.to_string(),
+        ]);
+    }
+    table
+}
+
+fn shows(device: &DeviceStatus) -> String {
+    let outputs = device.scanouts.iter().map(|scanout| match &scanout.shows {
+        None => format!("{}: nothing", scanout.output),
+        Some(shown) => format!(
+            "{}: resource {}, {}x{}",
+            scanout.output, shown.resource, shown.width, shown.height
+        ),
+    });
+    outputs.collect::<Vec<_>>().join("\n")
+}
+
+fn resources(devices: &[DeviceStatus]) -> Option<Table> {
+    let mut table = table(&["device", "resource", "kind", "size", "buffer", "mapped at"]);
+    for device in devices {
+        for resource in &device.resources {
+            table.add_row([
+                device.device.to_string(),
+                resource.id.to_string(),
+                resource.kind.clone(),
+                Size(resource.size).to_string(),
+                resource.buffer.map_or("none".to_owned(), |it| it.to_string()),
+                resource.mapped_at.map_or(String::new(), |it| format!("{it:#x}")),
+            ]);
+        }
+    }
+    (!table.is_empty()).then_some(table)
+}
+
+fn guests(guests: &[GuestStatus]) -> Table {
+    let mut table = table(&["guest", "devices", "charged for", "holds", "of"]);
+    for guest in guests {
+        let numbers: Vec<_> = guest.devices.iter().map(usize::to_string).collect();
+        for charge in &guest.charges {
+            table.add_row([
+                &guest.guest,
+                &numbers.join(", "),
+                &charge.of,
+                &charge.used.to_string(),
+                &charge.limit.to_string(),
+            ]);
+        }
+    }
+    table
+}
+
+fn buffers(buffers: &[BufferStatus]) -> Option<Table> {
+    let mut table = table(&[
+        "buffer", "uuid", "size", "exporter", "model", "caching", "copied", "fences", "importers",
+    ]);
+    for buffer in buffers {
+        let importers = buffer.importers.iter().map(|importer| {
+            format!("{}: {}, {}", importer.name, importer.method, importer.direction)
+        });
+        table.add_row([
+            buffer.buffer.to_string(),
+            buffer.uuid.clone().unwrap_or_default(),
+            Size(buffer.size).to_string(),
+            buffer.exporter.clone(),
+            buffer.model.clone(),
+            buffer.caching.clone().unwrap_or("unknown".to_owned()),
+            buffer.copied_bytes.to_string(),
+            buffer.fences_outstanding.to_string(),
+            importers.collect::<Vec<_>>().join("\n"),
+        ]);
+    }
+    (!table.is_empty()).then_some(table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_program_has_a_status_too() {
+        assert!(of(&Status::default()).contains("0 bytes copied"));
+    }
+
+    #[test]
+    fn a_connection_that_ended_badly_is_told() {
+        let status = Status {
+            devices: vec![DeviceStatus {
+                last_error: Some("broke it".to_owned()),
+                ..DeviceStatus::default()
+            }],
+            ..Status::default()
+        };
+        assert!(of(&status).contains("broke it"));
+    }
+}
