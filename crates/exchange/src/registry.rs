@@ -105,3 +105,38 @@ impl fmt::Debug for Registry {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::Exchange;
+    use crate::exporters::fake::FakeExporter;
+    use crate::tenant::{Limits, Tenant};
+
+    const UUID: Uuid = Uuid::from_u128(1);
+
+    fn buffer(exchange: &Exchange) -> Buffer {
+        let exporter = FakeExporter::new(1, FakeExporter::EVERYTHING);
+        let tenant = Tenant::new("test", Limits::NONE);
+        exchange.publish(exporter, &tenant).unwrap()
+    }
+
+    #[test]
+    fn a_buffer_that_dies_late_forgets_only_itself() {
+        let exchange = Exchange::new();
+        let (old, new) = (buffer(&exchange), buffer(&exchange));
+        new.register_uuid(UUID).unwrap();
+        exchange.registry().forget(UUID, old.downgrade().as_ptr());
+        assert_eq!(exchange.lookup(UUID).unwrap().id(), new.id());
+        exchange.registry().forget(UUID, new.downgrade().as_ptr());
+        assert!(exchange.registry().is_empty());
+    }
+
+    #[test]
+    fn a_dead_buffers_uuid_is_free() {
+        let exchange = Exchange::new();
+        exchange.registry().write().insert(UUID, Weak::new());
+        assert!(exchange.lookup(UUID).is_none());
+        assert_eq!(buffer(&exchange).register_uuid(UUID), Ok(UUID));
+    }
+}

@@ -20,21 +20,21 @@ fn assert_overlap(scene: &Scene, buffer: &Buffer) {
 fn a_place_is_taken_while_the_vmm_is_asked() {
     let scene = Scene::new();
     let ((one, _), (other, _)) = (scene.buffer(1), scene.buffer(1));
-    scene.mapper.hold_up();
     thread::scope(|scope| {
+        let held = scene.mapper.hold_up();
         let mapping = scope.spawn(|| scene.window.map(&one, 0, &scene.tenant));
         scene.mapper.wait_for_calls(1);
         assert_overlap(&scene, &other);
         // No lock is held meanwhile: the rest of the window can be asked about.
         assert_eq!(scene.window.maps(), 1);
-        scene.mapper.go_on();
+        drop(held);
         let mapping = mapping.join().unwrap().unwrap();
 
-        scene.mapper.hold_up();
+        let held = scene.mapper.hold_up();
         let unmapping = scope.spawn(|| mapping.unmap());
         scene.mapper.wait_for_calls(2);
         assert_overlap(&scene, &other);
-        scene.mapper.go_on();
+        drop(held);
         unmapping.join().unwrap().unwrap();
     });
     scene.window.map(&other, 0, &scene.tenant).unwrap();
@@ -44,13 +44,13 @@ fn a_place_is_taken_while_the_vmm_is_asked() {
 fn a_map_that_is_overtaken_by_a_reset_is_undone_and_fails() {
     let scene = Scene::new();
     let ((one, storage), (other, _)) = (scene.buffer(1), scene.buffer(1));
-    scene.mapper.hold_up();
     thread::scope(|scope| {
+        let held = scene.mapper.hold_up();
         let mapping = scope.spawn(|| scene.window.map(&one, 0, &scene.tenant));
         scene.mapper.wait_for_calls(1);
         scene.window.reset();
         assert_overlap(&scene, &other);
-        scene.mapper.go_on();
+        drop(held);
         let error = mapping.join().unwrap().unwrap_err();
         assert_eq!(
             error.to_string(),
@@ -74,15 +74,15 @@ fn an_unmap_that_is_overtaken_by_a_reset_hits_nobody_else() {
         let scene = Scene::new();
         let ((one, _), (other, _)) = (scene.buffer(1), scene.buffer(1));
         let mapping = scene.window.map(&one, 0, &scene.tenant).unwrap();
-        scene.mapper.hold_up();
         thread::scope(|scope| {
+            let held = scene.mapper.hold_up();
             let unmapping = scope.spawn(|| mapping.unmap());
             scene.mapper.wait_for_calls(2);
             scene.mapper.drop_all();
             scene.window.reset();
             assert_overlap(&scene, &other);
             scene.mapper.set_mood(mood);
-            scene.mapper.go_on();
+            drop(held);
             // The VMM had dropped it by itself, so it finds nothing to unmap.
             unmapping.join().unwrap().unwrap_err();
         });

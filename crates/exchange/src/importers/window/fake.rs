@@ -50,7 +50,8 @@ pub enum Mood {
 #[derive(Default)]
 struct State {
     mood: Mood,
-    held: bool,
+    /// The number of the call that is held up.
+    held: Option<usize>,
     calls: Vec<Call>,
     maps: BTreeMap<u64, u64>,
 }
@@ -76,23 +77,20 @@ impl FakeMapper {
         }
     }
 
-    /// How it answers from now on, calls that are held up included.
+    /// How it answers from now on, a call that is held up included.
     pub fn set_mood(&self, mood: Mood) {
         self.state().mood = mood;
     }
 
-    /// Holds calls up until [`go_on`](Self::go_on).
-    pub fn hold_up(&self) {
-        self.state().held = true;
+    /// Holds the next call up until what this returns is dropped. Calls after
+    /// it go on, so that a test which expects none fails instead of hanging.
+    pub fn hold_up(&self) -> HoldUp<'_> {
+        let mut state = self.state();
+        state.held = Some(state.calls.len());
+        HoldUp(self)
     }
 
-    /// Lets the calls that are held up go on.
-    pub fn go_on(&self) {
-        self.state().held = false;
-        self.changed.notify_all();
-    }
-
-    /// Waits until it has got `count` calls in all, those held up included.
+    /// Waits until it has got `count` calls in all, one held up included.
     pub fn wait_for_calls(&self, count: usize) {
         let state = self.state();
         drop(
@@ -122,7 +120,7 @@ impl FakeMapper {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes the call down, waits while calls are held up, and does `act`
+    /// Writes the call down, waits while it is held up, and does `act`
     /// unless the mood forbids it. `act` says whether a VMM would do it.
     fn call(
         &self,
@@ -131,11 +129,12 @@ impl FakeMapper {
         act: impl Fn(&mut BTreeMap<u64, u64>) -> bool,
     ) -> Result<(), MapperError> {
         let mut state = self.state();
+        let number = state.calls.len();
         state.calls.push(call);
         self.changed.notify_all();
         let mut state = self
             .changed
-            .wait_while(state, |state| state.held)
+            .wait_while(state, |state| state.held == Some(number))
             .unwrap_or_else(PoisonError::into_inner);
         let refused = MapperError::Refused(name);
         let mood = state.mood;
@@ -156,6 +155,18 @@ impl FakeMapper {
                 })
             }
         }
+    }
+}
+
+/// A call is held up while this lives. A guard, so that a test that fails lets
+/// its threads go on.
+#[must_use = "the call goes on when this is dropped"]
+pub struct HoldUp<'a>(&'a FakeMapper);
+
+impl Drop for HoldUp<'_> {
+    fn drop(&mut self) {
+        self.0.state().held = None;
+        self.0.changed.notify_all();
     }
 }
 
