@@ -54,6 +54,12 @@ impl Batch {
         devices
     }
 
+    /// Whether one of them needs /dev/kvm.
+    #[must_use]
+    pub fn needs_kvm(&self) -> bool {
+        self.scenarios.iter().any(|scenario| scenario.needs.kvm)
+    }
+
     fn has_room_for(&self, scenario: &Scenario) -> bool {
         let first = self.scenarios[0];
         let sociable = |one: &Scenario| {
@@ -67,6 +73,7 @@ impl Batch {
             && sociable(first)
             && sociable(scenario)
             && ids(first) == ids(scenario)
+            && first.needs.kvm == scenario.needs.kvm
     }
 
     fn cost(&self) -> usize {

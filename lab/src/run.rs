@@ -224,11 +224,19 @@ impl Session {
         each: &dyn Fn(Outcome),
     ) -> Lived {
         let console = tail(machine.console());
+        let gone = machine.end();
         if !booted {
             return Lived::NeverBooted(console);
         }
         match self.current.take() {
-            Some(current) => each(current.judge(Err((failure, String::new())), &console)),
+            Some(mut current) => {
+                current.outcome.checks.push(Check {
+                    check: "no process of the machine is left".into(),
+                    ok: gone,
+                    detail: gone.to_string(),
+                });
+                each(current.judge(Err((failure, String::new())), &console));
+            }
             None => self.fail_next(failure, &console, each),
         }
         Lived::UntilLost
@@ -257,12 +265,21 @@ impl Session {
 }
 
 impl Current {
+    /// Whether the host found something wrong with the end of the machine.
+    fn left_something(&self) -> bool {
+        self.outcome.checks.iter().any(|check| !check.ok)
+    }
+
     /// The outcome, with an expected failure turned into a pass and a missing
     /// one into a failure.
     fn judge(mut self, seen: Result<Judgement, (Failure, String)>, console: &[String]) -> Outcome {
         self.outcome.millis = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.outcome.judgement = match (self.scenario.expect, seen) {
             (Expect::Passes, Ok(judgement)) => judgement,
+            (_, Err((failure, _))) if self.left_something() => Judgement::Failed {
+                reason: found(failure, "a process of the machine is left"),
+                console: console.to_vec(),
+            },
             (Expect::Fails(wanted), Err((failure, _))) if wanted == failure => {
                 let detail = format!("{} after {} ms", failure.word(), self.outcome.millis);
                 self.outcome.checks.push(Check {

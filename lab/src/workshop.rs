@@ -6,7 +6,7 @@ use std::process::ExitStatus;
 use std::sync::Mutex;
 
 use anyhow::{Result, anyhow};
-use landbridge_lab_init::nested::{self, Guest};
+use landbridge_lab_init::nested::{self, Guest, KVM};
 use landbridge_lab_init::report::{NEST_WORD, RUN_WORD, SHELL_WORD};
 use landbridge_lab_init::scenario::{Beside, Device, Scenario, Storey};
 
@@ -16,10 +16,6 @@ use crate::initramfs::Initramfs;
 use crate::machine::{Board, Initrd, Machine, Shape};
 use crate::modules::Modules;
 use crate::programs;
-
-/// Modules of the emulated machine that guests run in.
-const HOST_OF_GUESTS: [&str; 2] = ["kvm-amd", "9p"];
-const SHARES: [&str; 1] = ["9pnet_virtio"];
 
 /// Everything that machines are built from.
 #[derive(Debug)]
@@ -110,9 +106,14 @@ impl Workshop {
     fn shape(&self, batch: &Batch) -> Result<Shape> {
         match batch.storey {
             Storey::Host | Storey::Guest => {
+                let board = if batch.needs_kvm() {
+                    Board::PcWithKvm
+                } else {
+                    Board::Pc
+                };
                 let initramfs = self.initramfs(&modules_of(&batch.scenarios))?;
                 let names = names_of(&batch.scenarios);
-                let mut shape = self.bare(Board::Pc, initramfs, vec![format!("{RUN_WORD}{names}")]);
+                let mut shape = self.bare(board, initramfs, vec![format!("{RUN_WORD}{names}")]);
                 shape.devices = batch.devices();
                 Ok(shape)
             }
@@ -123,7 +124,7 @@ impl Workshop {
     /// The emulated machine with the guest of a nested batch packed into it.
     fn host_of(&self, batch: &Batch) -> Result<Shape> {
         let names = names_of(&batch.scenarios);
-        let mut outer = self.initramfs(&[&HOST_OF_GUESTS[..], &SHARES[..]].concat())?;
+        let mut outer = self.initramfs(&nested::MODULES)?;
         let mut inner = self.bare(
             Board::Inner,
             self.initramfs(&modules_of(&batch.scenarios))?,
@@ -206,6 +207,12 @@ fn modules_of(scenarios: &[&'static Scenario]) -> Vec<&'static str> {
         .iter()
         .flat_map(|scenario| scenario.needs.modules)
         .filter_map(|line| line.split_whitespace().next())
+        .chain(
+            scenarios
+                .iter()
+                .any(|scenario| scenario.needs.kvm)
+                .then_some(KVM),
+        )
         .collect()
 }
 

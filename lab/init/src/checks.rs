@@ -4,7 +4,10 @@ use std::fmt;
 use std::fs::File;
 use std::io::Write as _;
 
+use rustix::io::Errno;
+
 use crate::report::{Ask, Event, Verdict};
+use crate::sys::answer;
 
 /// Records checks and sends each to the host as it is made.
 #[derive(Debug)]
@@ -13,7 +16,13 @@ pub struct Checks {
     port: File,
     made: usize,
     wrong: Vec<String>,
+    complaints: u64,
 }
+
+/// Bits of /proc/sys/kernel/tainted that say that the kernel found something
+/// wrong with itself: an oops, a warning, a soft lockup
+/// (Documentation/admin-guide/tainted-kernels.rst).
+const COMPLAINTS: u64 = 1 << 7 | 1 << 9 | 1 << 14;
 
 impl Checks {
     /// A recorder for `scenario` that writes events to `port`.
@@ -24,6 +33,7 @@ impl Checks {
             port,
             made: 0,
             wrong: Vec::new(),
+            complaints: complaints(),
         }
     }
 
@@ -61,6 +71,11 @@ impl Checks {
         }
     }
 
+    /// Checks what the kernel answers: `ok` or the name of an error.
+    pub fn answers<T>(&mut self, what: &str, result: Result<T, Errno>, want: &str) -> bool {
+        self.equal(what, &answer(result).as_str(), &want)
+    }
+
     /// Reports one cell of the conformance matrix.
     pub fn cell(&mut self, exporter: &str, property: &str, value: &str) {
         self.made += 1;
@@ -90,6 +105,14 @@ impl Checks {
 
     /// Sends the verdict that follows from `outcome` and the checks made.
     pub fn finish(mut self, outcome: anyhow::Result<()>) {
+        let new = complaints() & !self.complaints;
+        if new != 0 {
+            self.holds(
+                "the kernel has no complaint",
+                false,
+                format!("tainted {new:#x}"),
+            );
+        }
         let verdict = self.verdict(outcome);
         self.send(&Event::End {
             scenario: self.scenario.into(),
@@ -140,6 +163,14 @@ impl Checks {
     fn send(&mut self, event: &Event) {
         send(&mut self.port, event);
     }
+}
+
+fn complaints() -> u64 {
+    std::fs::read_to_string("/proc/sys/kernel/tainted")
+        .ok()
+        .and_then(|bits| bits.trim().parse::<u64>().ok())
+        .unwrap_or(0)
+        & COMPLAINTS
 }
 
 /// Writes `event` as one line, in one write.

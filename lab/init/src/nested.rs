@@ -31,6 +31,11 @@ pub const GUEST: &str = "/guest/command";
 /// The folder for sockets.
 pub const RUN: &str = "/run";
 
+/// The module with which the emulated machine has KVM.
+pub const KVM: &str = "kvm-amd";
+/// Modules of the emulated machine that guests run in.
+pub const MODULES: [&str; 3] = [KVM, "9pnet_virtio", "9p"];
+
 /// How often a guest that dies before its init is started.
 const BOOTS: usize = 4;
 
@@ -48,7 +53,7 @@ pub struct Guest {
 /// # Errors
 /// When the guest can't be started, or never boots.
 pub(crate) fn run(scenarios: &[&Scenario], port: &mut File) -> Result<()> {
-    for module in ["kvm-amd", "9pnet_virtio", "9p"] {
+    for module in MODULES {
         boot::load(module)?;
     }
     boot::mount_share(QEMU_TAG, QEMU)?;

@@ -67,6 +67,8 @@ pub struct Needs {
     pub beside: &'static [Beside],
     /// Huge pages of 2 MiB.
     pub huge_pages: u32,
+    /// /dev/kvm in a machine of the host storey.
+    pub kvm: bool,
     /// Whose privileges the body has.
     pub privileges: Privileges,
     /// The oldest QEMU that will do, as (major, minor).
@@ -82,6 +84,7 @@ impl Needs {
         devices: &[],
         beside: &[],
         huge_pages: 0,
+        kvm: false,
         privileges: Privileges::Root,
         qemu: (0, 0),
         alone: false,
@@ -116,6 +119,10 @@ impl Device {
     /// A virtio-gpu with 2D resources only: blobs would need a udmabuf device on
     /// the machine that runs QEMU.
     pub const VIRTIO_GPU: Self = Self::new("virtio-gpu", &["-device", "virtio-gpu-pci"]);
+    /// A virtio-gpu with blobs, for a guest inside the emulated machine, whose
+    /// QEMU has a udmabuf device.
+    pub const VIRTIO_GPU_BLOB: Self =
+        Self::new("virtio-gpu", &["-device", "virtio-gpu-pci,blob=true"]);
     /// Bochs' display, as a secondary adapter.
     pub const BOCHS: Self = Self::new("bochs", &["-device", "bochs-display"]);
     /// A QXL adapter: TTM with memory in RAM and in a BAR.

@@ -36,7 +36,7 @@ pub enum Heard {
 pub struct Machine {
     qemu: Process,
     // Held for their Drop: a program beside the machine lives as long.
-    _beside: Vec<Process>,
+    beside: Vec<Process>,
     heard: Receiver<Heard>,
     console: Vec<String>,
     shown: bool,
@@ -68,7 +68,7 @@ impl Machine {
         let qemu = Process::start(command).context("starting QEMU")?;
         Ok(Self {
             qemu,
-            _beside: beside,
+            beside,
             heard,
             console: Vec::new(),
             shown: false,
@@ -114,6 +114,15 @@ impl Machine {
     #[must_use]
     pub fn console(&self) -> &[String] {
         &self.console
+    }
+
+    /// Kills QEMU and everything beside it, and says whether nothing is left.
+    pub fn end(&mut self) -> bool {
+        let mut gone = self.qemu.end();
+        for process in &mut self.beside {
+            gone &= process.end();
+        }
+        gone
     }
 
     /// Kills QEMU; [`Heard::Closed`] follows.

@@ -10,7 +10,10 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use rustix::process::{Pid, Signal, kill_process_group, set_parent_process_death_signal};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, Signal, kill_process_group, set_parent_process_death_signal, test_kill_process_group,
+};
 
 /// A child process and its process group.
 #[derive(Debug)]
@@ -45,6 +48,21 @@ impl Process {
     pub fn kill(&mut self) {
         // A group whose last member is gone can't be killed, and need not be.
         let _ = kill_process_group(self.pid(), Signal::KILL);
+    }
+
+    /// Kills the whole group, waits for it, and says whether it is gone.
+    pub fn end(&mut self) -> bool {
+        self.kill();
+        let _ = self.child.wait();
+        // Members other than the child are reaped by whoever adopted them, a
+        // moment later.
+        (0..1000).any(|_| {
+            if test_kill_process_group(self.pid()) == Err(Errno::SRCH) {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+            false
+        })
     }
 
     /// Whether it has ended, by itself, within `patience`.
@@ -86,18 +104,21 @@ mod tests {
     use super::Process;
 
     #[test]
-    fn nothing_of_a_dropped_process_is_left() {
+    fn nothing_of_an_ended_process_is_left() {
         let mut command = Command::new("sh");
         command.args(["-c", "sleep 1000 & sleep 1000"]);
         let mut process = Process::start(command).expect("a shell");
-        let group = process.pid();
         assert!(!process.ends_within(Duration::from_millis(50)));
+        assert!(process.end());
+    }
+
+    #[test]
+    fn a_dropped_process_is_dead() {
+        let mut command = Command::new("sleep");
+        command.arg("1000");
+        let process = Process::start(command).expect("a process");
+        let group = process.pid();
         drop(process);
-        // The orphan is reaped by whoever adopted it, a moment later.
-        let gone = (0..1000).any(|_| {
-            std::thread::sleep(Duration::from_millis(2));
-            test_kill_process_group(group) == Err(Errno::SRCH)
-        });
-        assert!(gone);
+        assert_eq!(test_kill_process_group(group), Err(Errno::SRCH));
     }
 }

@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, Command, ExitStatus};
-use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
@@ -16,8 +15,7 @@ use crate::scenario::{Privileges, Scenario};
 /// is the scenario's name. The report port is its standard input.
 pub const WORKER: &str = "--body";
 
-/// Ends a body that panicked or could not start; one that sent its verdict
-/// ends with 0.
+/// The ordinary user whom [`Privileges::User`] means.
 const USER: u32 = 1000;
 
 /// Runs `scenario` in a process of its own, and reports for it when it ends
@@ -33,7 +31,7 @@ pub(super) fn run(scenario: &Scenario, port: &mut File) -> Result<()> {
         },
     );
     let status = match start(scenario, port) {
-        Ok(child) => wait(child, scenario)?,
+        Ok(mut child) => child.wait().context("waiting for the body's process")?,
         Err(error) => {
             end(port, scenario, format!("{error:#}"));
             return Ok(());
@@ -74,27 +72,14 @@ fn prepare(scenario: &Scenario) -> Result<()> {
     for module in scenario.needs.modules {
         super::load(module)?;
     }
+    if scenario.needs.kvm {
+        super::load(crate::nested::KVM)?;
+    }
     if scenario.needs.huge_pages > 0 {
         let pages = scenario.needs.huge_pages.to_string();
         std::fs::write("/proc/sys/vm/nr_hugepages", pages).context("reserving huge pages")?;
     }
     Ok(())
-}
-
-/// Waits for the body's process. Past the limit it is killed, so that the
-/// scenarios after it still run; a process that can't be killed is the host's
-/// to notice.
-fn wait(mut child: Child, scenario: &Scenario) -> Result<ExitStatus> {
-    let start = Instant::now();
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status);
-        }
-        if start.elapsed() > scenario.limit {
-            child.kill()?;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(2));
-    }
 }
 
 fn end(port: &mut File, scenario: &Scenario, reason: String) {

@@ -2,8 +2,9 @@
 
 use rustix::io::Errno;
 
-use super::{Property, Subject, ok_or_errno, property};
+use super::{Property, Subject, property};
 use crate::exporters::Refused;
+use crate::sys::answer;
 use crate::sys::dma_buf::{END, READ, SYNC, Sync, WRITE};
 use crate::sys::ioctl::ioctl;
 
@@ -45,5 +46,5 @@ fn all(subject: &Subject<'_>, steps: &[u64]) -> Result<String, Refused> {
             break;
         }
     }
-    Ok(ok_or_errno(last))
+    Ok(answer(last))
 }

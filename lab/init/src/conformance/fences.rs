@@ -6,8 +6,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-use super::{Property, Subject, ok_or_errno, property};
+use super::{Property, Subject, property};
 use crate::exporters::{Exported, Refused};
+use crate::sys::answer;
 use crate::sys::dma_buf::{Fences, IMPORT_SYNC_FILE, export_sync_file};
 use crate::sys::ioctl::ioctl;
 
@@ -91,8 +92,8 @@ fn exported(buffer: impl AsFd, flags: u32) -> Result<String, Refused> {
 
 /// A sync_file is ready to read from when its fences have signalled.
 fn status(file: &OwnedFd) -> Result<String, Refused> {
-    let signalled = polled(file)?.contains("in");
-    Ok(if signalled { "signalled" } else { "pending" }.to_owned())
+    let pending = polled(file)? == "nothing";
+    Ok(if pending { "pending" } else { "signalled" }.to_owned())
 }
 
 /// Asks with a fence of vgem's on the buffer.
@@ -160,7 +161,7 @@ fn imported(subject: &Subject<'_>, flags: u32) -> Result<String, Refused> {
 fn import_of_something_else(subject: &Subject<'_>) -> Result<String, Refused> {
     let buffer = subject.buffer()?;
     let null = std::fs::File::open("/dev/null")?;
-    Ok(ok_or_errno(import(&buffer, WRITE, null)))
+    Ok(answer(import(&buffer, WRITE, null)))
 }
 
 fn import(buffer: impl AsFd, flags: u32, file: impl AsFd) -> Result<i32, Errno> {

@@ -6,8 +6,9 @@ use std::os::fd::AsFd;
 use rustix::fs::fstat;
 use rustix::io::Errno;
 
-use super::{Property, Subject, ok_or_errno, property};
+use super::{Property, Subject, property};
 use crate::exporters::{Access, Refused};
+use crate::sys::answer;
 use crate::sys::drm::{CLOEXEC, RDWR};
 
 pub(super) const PROPERTIES: &[Property] = &[
@@ -39,7 +40,7 @@ fn import(subject: &Subject<'_>) -> Result<String, Refused> {
     if let Ok(handle) = imported {
         subject.vgem.close(handle)?;
     }
-    Ok(ok_or_errno(imported))
+    Ok(answer(imported))
 }
 
 fn reexport(subject: &Subject<'_>) -> Result<String, Refused> {

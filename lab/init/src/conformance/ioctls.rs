@@ -4,8 +4,9 @@ use std::os::fd::AsFd as _;
 
 use rustix::fs::ftruncate;
 
-use super::{Property, Subject, ok_or_errno, property};
+use super::{Property, Subject, property};
 use crate::exporters::Refused;
+use crate::sys::answer;
 use crate::sys::dma_buf::{Fences, INFO_OF_2022, Info, NOBODYS};
 use crate::sys::ioctl::ioctl;
 
@@ -19,32 +20,25 @@ pub(super) const PROPERTIES: &[Property] = &[
 
 fn info(subject: &Subject<'_>) -> Result<String, Refused> {
     let buffer = subject.buffer()?;
-    Ok(ok_or_errno(ioctl(
-        &buffer,
-        INFO_OF_2022,
-        &mut Info::default(),
-    )))
+    Ok(answer(ioctl(&buffer, INFO_OF_2022, &mut Info::default())))
 }
 
 fn nobodys(subject: &Subject<'_>) -> Result<String, Refused> {
     let buffer = subject.buffer()?;
-    Ok(ok_or_errno(ioctl(&buffer, NOBODYS, &mut Fences::default())))
+    Ok(answer(ioctl(&buffer, NOBODYS, &mut Fences::default())))
 }
 
 fn read(subject: &Subject<'_>) -> Result<String, Refused> {
     let buffer = subject.buffer()?;
-    Ok(ok_or_errno(rustix::io::read(
-        buffer.as_fd(),
-        &mut [0_u8; 8],
-    )))
+    Ok(answer(rustix::io::read(buffer.as_fd(), &mut [0_u8; 8])))
 }
 
 fn write(subject: &Subject<'_>) -> Result<String, Refused> {
     let buffer = subject.buffer()?;
-    Ok(ok_or_errno(rustix::io::write(buffer.as_fd(), &[0_u8; 8])))
+    Ok(answer(rustix::io::write(buffer.as_fd(), &[0_u8; 8])))
 }
 
 fn truncate(subject: &Subject<'_>) -> Result<String, Refused> {
     let buffer = subject.buffer()?;
-    Ok(ok_or_errno(ftruncate(&buffer, buffer.size() + 4096)))
+    Ok(answer(ftruncate(&buffer, buffer.size() + 4096)))
 }

@@ -5,8 +5,9 @@ use std::os::fd::AsFd;
 
 use rustix::io::Errno;
 
-use super::{Property, Subject, ok_or_errno, property};
+use super::{Property, Subject, property};
 use crate::exporters::{Access, Refused};
+use crate::sys::answer;
 use crate::sys::memory::{How, Map, PAGE};
 
 pub(super) const PROPERTIES: &[Property] = &[
@@ -54,19 +55,19 @@ const OF_NOTE: [&str; 4] = ["pf", "io", "mm", "ht"];
 
 fn whole(subject: &Subject<'_>, how: How) -> Result<String, Refused> {
     let buffer = subject.buffer()?;
-    Ok(ok_or_errno(Map::new(&buffer, 0, buffer.bytes(), how)))
+    Ok(answer(Map::new(&buffer, 0, buffer.bytes(), how)))
 }
 
 fn too_long(subject: &Subject<'_>) -> Result<String, Refused> {
     let buffer = subject.buffer()?;
     let len = buffer.bytes() + PAGE;
-    Ok(ok_or_errno(Map::new(&buffer, 0, len, How::SHARED)))
+    Ok(answer(Map::new(&buffer, 0, len, How::SHARED)))
 }
 
 fn from_the_end(subject: &Subject<'_>) -> Result<String, Refused> {
     let buffer = subject.buffer()?;
     let offset = buffer.bytes();
-    Ok(ok_or_errno(Map::new(&buffer, offset, PAGE, How::SHARED)))
+    Ok(answer(Map::new(&buffer, offset, PAGE, How::SHARED)))
 }
 
 /// Numbers the pages through a whole mapping, and looks which of them a partial
@@ -90,7 +91,7 @@ fn at_offset(subject: &Subject<'_>) -> Result<String, Refused> {
 
 fn read_only(subject: &Subject<'_>, how: How) -> Result<String, Refused> {
     let buffer = subject.exporter.export(super::SIZE, Access::ReadOnly)?;
-    Ok(ok_or_errno(Map::new(&buffer, 0, buffer.bytes(), how)))
+    Ok(answer(Map::new(&buffer, 0, buffer.bytes(), how)))
 }
 
 fn first_contents(subject: &Subject<'_>) -> Result<String, Refused> {
@@ -133,7 +134,7 @@ fn probe(
     way: impl FnOnce(&Map) -> Result<(), Errno>,
 ) -> Result<String, Refused> {
     let map = map(subject.buffer()?)?;
-    Ok(ok_or_errno(way(&map)))
+    Ok(answer(way(&map)))
 }
 
 /// Tries `way` on a mapping whose first page has been touched, so that a page
@@ -144,7 +145,7 @@ fn touched(
 ) -> Result<String, Refused> {
     let map = map(subject.buffer()?)?;
     map.set(0, 1);
-    Ok(ok_or_errno(way(&map)))
+    Ok(answer(way(&map)))
 }
 
 fn pagemap(subject: &Subject<'_>) -> Result<String, Refused> {

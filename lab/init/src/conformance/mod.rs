@@ -83,11 +83,3 @@ pub fn run(checks: &mut Checks, exporter: &dyn Exporter) -> Result<()> {
     }
     Ok(())
 }
-
-/// `ok`, or the error's name.
-fn ok_or_errno<T>(result: Result<T, rustix::io::Errno>) -> String {
-    match result {
-        Ok(_) => "ok".to_owned(),
-        Err(errno) => crate::sys::errno_name(errno),
-    }
-}

@@ -2,8 +2,9 @@
 
 use std::os::fd::{AsFd, AsRawFd as _};
 
-use super::{Property, Subject, ok_or_errno, property};
+use super::{Property, Subject, property};
 use crate::exporters::Refused;
+use crate::sys::answer;
 use crate::sys::dma_buf::{Name, SET_NAME_A, SET_NAME_B, set_name};
 
 pub(super) const PROPERTIES: &[Property] = &[
@@ -34,7 +35,7 @@ fn set(subject: &Subject<'_>, op: u32, len: usize) -> Result<String, Refused> {
     if set.is_ok() && fdinfo(&buffer, "name")?.len() != len {
         return Ok("does not show".to_owned());
     }
-    Ok(ok_or_errno(set))
+    Ok(answer(set))
 }
 
 fn twice(subject: &Subject<'_>) -> Result<String, Refused> {

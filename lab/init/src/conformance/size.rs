@@ -2,8 +2,9 @@
 
 use rustix::fs::{SeekFrom, fstat, seek};
 
-use super::{Property, Subject, ok_or_errno, property};
+use super::{Property, Subject, property};
 use crate::exporters::Refused;
+use crate::sys::answer;
 
 pub(super) const PROPERTIES: &[Property] = &[
     property("size: lseek to the end", end),
@@ -29,7 +30,7 @@ fn end(subject: &Subject<'_>) -> Result<String, Refused> {
 }
 
 fn at(subject: &Subject<'_>, position: SeekFrom) -> Result<String, Refused> {
-    Ok(ok_or_errno(seek(subject.buffer()?, position)))
+    Ok(answer(seek(subject.buffer()?, position)))
 }
 
 fn stat(subject: &Subject<'_>) -> Result<String, Refused> {

@@ -1,7 +1,9 @@
 //! vivid, a camera that is not there, with either of its allocators
 //! (Documentation/admin-guide/media/vivid.rst).
 
-use std::fs::OpenOptions;
+use std::cell::Cell;
+use std::fs::{File, OpenOptions};
+use std::rc::Rc;
 
 use super::{Access, Exported, Exporter, Refused};
 use crate::sys::memory::PAGE;
@@ -11,24 +13,45 @@ use crate::sys::v4l2;
 /// second contiguously, one capture node each.
 pub const MODULE: &str = "vivid n_devs=2 allocators=0,1 node_types=0x1,0x1";
 
-/// One of vivid's devices.
+/// Buffers in the queue: the suite holds two at a time, and an exported one is
+/// taken again only after a few others.
+const BUFFERS: u32 = 4;
+
+/// One of vivid's devices. Its queue belongs to whoever opened it first, so one
+/// descriptor serves all buffers.
 #[derive(Debug)]
 pub struct Vivid {
     name: &'static str,
-    path: &'static str,
+    device: Rc<File>,
+    next: Cell<u32>,
 }
 
 impl Vivid {
     /// The device with the vmalloc allocator.
-    pub const VMALLOC: Self = Self {
-        name: "vivid-vmalloc",
-        path: "/dev/video0",
-    };
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn vmalloc() -> Result<Self, Refused> {
+        Self::open("vivid-vmalloc", "/dev/video0")
+    }
+
     /// The device with the contiguous allocator.
-    pub const CONTIGUOUS: Self = Self {
-        name: "vivid-contig",
-        path: "/dev/video1",
-    };
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn contiguous() -> Result<Self, Refused> {
+        Self::open("vivid-contig", "/dev/video1")
+    }
+
+    fn open(name: &'static str, path: &str) -> Result<Self, Refused> {
+        let device = OpenOptions::new().read(true).write(true).open(path)?;
+        v4l2::request(&device, BUFFERS)?;
+        Ok(Self {
+            name,
+            device: Rc::new(device),
+            next: Cell::new(0),
+        })
+    }
 }
 
 impl Exporter for Vivid {
@@ -38,13 +61,13 @@ impl Exporter for Vivid {
 
     /// The size is the picture's, whatever is asked.
     fn export(&self, size: u64, access: Access) -> Result<Exported, Refused> {
-        let device = OpenOptions::new().read(true).write(true).open(self.path)?;
-        v4l2::request(&device, 1)?;
-        let length = u64::from(v4l2::length(&device, 0)?).next_multiple_of(PAGE as u64);
+        let index = self.next.get();
+        self.next.set((index + 1) % BUFFERS);
+        let length = u64::from(v4l2::length(&self.device, index)?).next_multiple_of(PAGE as u64);
         assert!(length >= size, "vivid's pictures are smaller than {size}");
-        let fd = v4l2::export(&device, 0, access.open_flags())?;
-        // The queue, and the buffer in it, go when the device is closed.
-        let again = move |access: Access| Ok(v4l2::export(&device, 0, access.open_flags())?);
+        let fd = v4l2::export(&self.device, index, access.open_flags())?;
+        let device = Rc::clone(&self.device);
+        let again = move |access: Access| Ok(v4l2::export(&device, index, access.open_flags())?);
         Ok(Exported::new(fd, length).exportable(again))
     }
 }

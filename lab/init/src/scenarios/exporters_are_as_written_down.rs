@@ -100,11 +100,11 @@ fn vgem(checks: &mut Checks) -> Result<()> {
 }
 
 fn vivid_vmalloc(checks: &mut Checks) -> Result<()> {
-    conformance::run(checks, &Vivid::VMALLOC)
+    conformance::run(checks, &Vivid::vmalloc()?)
 }
 
 fn vivid_contiguous(checks: &mut Checks) -> Result<()> {
-    conformance::run(checks, &Vivid::CONTIGUOUS)
+    conformance::run(checks, &Vivid::contiguous()?)
 }
 
 fn virtio_gpu(checks: &mut Checks) -> Result<()> {

@@ -1,13 +1,25 @@
 //! The claims, one file each.
 
 mod a_crash_is_a_failure;
+mod a_dma_buf_is_not_populated_but_touched;
 mod a_guest_reaches_a_program_beside_it;
 mod a_hang_is_a_failure;
+mod a_hole_punched_under_a_udmabuf_splits_it;
 mod a_kernel_panic_is_a_failure;
 mod a_killed_machine_is_a_failure;
 mod a_machine_boots_with_real_exporters;
 mod a_nested_guest_boots_under_kvm;
+mod a_partial_mapping_of_shmem_gem_shows_the_wrong_page;
+mod a_udmabuf_past_its_limits_is_refused;
+mod an_ordinary_user_is_told_that_exporters_are_off_limits;
+mod blobs_are_refused_as_the_table_says;
 mod exporters_are_as_written_down;
+mod heaps_and_sync_files_refuse_what_the_table_says;
+mod kvm_slots_are_refused_as_the_table_says;
+mod prime_refuses_what_the_table_says;
+mod the_first_prime_export_decides_who_may_write;
+mod udmabuf_refuses_what_the_table_says;
+mod vfio_refuses_what_the_table_says;
 
 use std::sync::LazyLock;
 
@@ -19,6 +31,18 @@ pub static ALL: LazyLock<Vec<Scenario>> =
 
 const SINGLE: &[Scenario] = &[
     a_machine_boots_with_real_exporters::SCENARIO,
+    an_ordinary_user_is_told_that_exporters_are_off_limits::SCENARIO,
+    a_partial_mapping_of_shmem_gem_shows_the_wrong_page::SCENARIO,
+    a_hole_punched_under_a_udmabuf_splits_it::SCENARIO,
+    the_first_prime_export_decides_who_may_write::SCENARIO,
+    a_dma_buf_is_not_populated_but_touched::SCENARIO,
+    a_udmabuf_past_its_limits_is_refused::SCENARIO,
+    udmabuf_refuses_what_the_table_says::SCENARIO,
+    heaps_and_sync_files_refuse_what_the_table_says::SCENARIO,
+    prime_refuses_what_the_table_says::SCENARIO,
+    vfio_refuses_what_the_table_says::SCENARIO,
+    kvm_slots_are_refused_as_the_table_says::SCENARIO,
+    blobs_are_refused_as_the_table_says::SCENARIO,
     a_guest_reaches_a_program_beside_it::SCENARIO,
     a_nested_guest_boots_under_kvm::SCENARIO,
     a_crash_is_a_failure::SCENARIO,

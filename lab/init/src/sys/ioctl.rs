@@ -82,6 +82,14 @@ unsafe fn call(fd: impl AsFd, op: u32, argument: *mut libc::c_void) -> Result<i3
     }
 }
 
+/// `ok`, or the error's name.
+pub fn answer<T>(result: Result<T, Errno>) -> String {
+    match result {
+        Ok(_) => "ok".to_owned(),
+        Err(errno) => errno_name(errno),
+    }
+}
+
 /// The name of an error as the kernel's headers write it.
 #[must_use]
 pub fn errno_name(errno: Errno) -> String {

@@ -12,4 +12,4 @@ pub mod memory;
 pub mod v4l2;
 pub mod vfio;
 
-pub use ioctl::errno_name;
+pub use ioctl::{answer, errno_name};
