@@ -19,6 +19,9 @@ fn queries(c: &mut Criterion) {
     let address = std::hint::black_box(&memory).as_ptr() as u64;
     let pid = std::process::id();
     let mut group = c.benchmark_group("one mapping");
+    group.bench_function("one own page, by query", |b| {
+        b.iter(|| inspector.page(None, address).unwrap());
+    });
     group.bench_function("own, by query", |b| {
         b.iter(|| inspector.mapping(None, address).unwrap());
     });

@@ -141,6 +141,17 @@ impl Inspector {
         })
     }
 
+    /// How the one page at `address` behaves: the cheapest question. A page that is not
+    /// present is answered for by the mapping's protection.
+    ///
+    /// # Errors
+    /// As [`Inspector::mapping`].
+    pub fn page(&self, pid: Option<u32>, address: u64) -> Result<MapInfo> {
+        let found = self.kernel.find(pid, address, false)?;
+        let coverage = Coverage::of_samples(&[found.entry], self.decoder()?)?;
+        self.choose(&found.vma, coverage.caching)
+    }
+
     /// All mappings of one process, or of all.
     ///
     /// # Errors
@@ -181,7 +192,8 @@ impl Inspector {
     }
 
     /// As [`Inspector::map_info`], for a caller that knows the exporting driver, which
-    /// the exporter's name often does not tell.
+    /// the exporter's name often does not tell: the name by which a DRM driver answers
+    /// `DRM_IOCTL_VERSION`, such as `vgem`.
     ///
     /// # Errors
     /// As [`Inspector::map_info`].
@@ -257,6 +269,10 @@ impl Inspector {
             reason,
         };
         let walk = self.kernel.walk().map_err(unavailable)?;
+        self.kernel.query().map_err(|reason| Error::Unavailable {
+            strength: Strength::Query,
+            reason,
+        })?;
         let entry = self.kernel.find(Some(child.pid()), address, false)?.entry;
         if entry.is_leaf() {
             Ok(entry.physical(address, walk.mask))

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use crate::environment;
 use crate::error::{Error, Reason, Result, Strength};
-use crate::programs::{Kind, Program};
+use crate::programs::Program;
 use crate::sys::bpf::{self, LoadFailure};
 
 /// The end of a verifier log that is worth showing.
@@ -21,28 +21,28 @@ const MAX_IDLE_READS: usize = 100_000;
 pub(crate) fn load(program: &Program, strength: Strength) -> Result<OwnedFd> {
     bpf::load(program).map_err(|failure| Error::Unavailable {
         strength,
-        reason: explain(&failure, program),
+        reason: explain(&failure, strength),
     })
 }
 
-fn explain(failure: &LoadFailure, program: &Program) -> Reason {
+fn explain(failure: &LoadFailure, strength: Strength) -> Reason {
     if failure.errno == Errno::NOSYS {
         return Reason::NoBpf;
     }
     if let Some(needs) = environment::missing_capabilities() {
         return Reason::NoCapability { needs };
     }
-    // With the capabilities at hand, only lockdown takes this helper away.
+    // Queries call kernel functions, which only compiled programs can. That a helper is
+    // refused to a process with the capabilities is lockdown's doing.
+    if strength == Strength::Query && environment::jit_is_off() {
+        return Reason::JitOff;
+    }
     let helper_refused = failure.log.contains("bpf_probe_read_kernel#113");
     if environment::locked_down() || helper_refused {
         return Reason::Lockdown;
     }
-    // Iterators run interpreted; kernel function calls do not.
-    if program.kind == Kind::Syscall && environment::jit_is_off() {
-        return Reason::JitOff;
-    }
     let said = tail(&failure.log);
-    let what = format!("{} refused: {}{said}", program.name, failure.errno);
+    let what = format!("the kernel refused the program: {}{said}", failure.errno);
     Reason::Failed { what }
 }
 

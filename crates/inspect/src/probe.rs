@@ -3,6 +3,7 @@
 //! [`machine`] allocates from every exporter that needs no device; whoever can allocate
 //! from a device (a DRM node, a camera) has the buffer looked at by [`examine`].
 
+use std::error::Error;
 use std::os::fd::AsFd;
 
 use landbridge_dmabuf::dma_buf::FenceUse;
@@ -31,12 +32,19 @@ pub enum Outcome<T> {
 }
 
 impl<T> Outcome<T> {
-    fn of<E: std::fmt::Display>(result: Result<T, E>) -> Self {
+    fn of<E: Error>(result: Result<T, E>) -> Self {
         match result {
             Ok(value) => Self::Is(value),
-            Err(error) => Self::Failed(error.to_string()),
+            Err(error) => Self::Failed(in_words(&error)),
         }
     }
+}
+
+/// An error and what caused it.
+fn in_words(error: &dyn Error) -> String {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    let words: Vec<_> = causes.map(ToString::to_string).collect();
+    words.join(": ")
 }
 
 /// One exporter.
@@ -113,7 +121,7 @@ fn row(inspector: &Inspector, what: &str, buffer: landbridge_dmabuf::Result<DmaB
         Err(error) => Row {
             what: what.to_owned(),
             exporter: None,
-            found: Outcome::Failed(error.to_string()),
+            found: Outcome::Failed(in_words(&error)),
         },
     }
 }

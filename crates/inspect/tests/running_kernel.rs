@@ -68,6 +68,11 @@ fn own_memory_is_write_back_by_its_page_table() {
     assert_eq!(found.info.source, Source::Pte);
     assert!(found.info.gup);
     assert!(found.coverage.unwrap().present >= 16);
+    let page = inspector.page(None, touched(&mut memory)).unwrap();
+    assert_eq!(
+        (page.caching, page.source),
+        (Some(Caching::WriteBack), Source::Pte)
+    );
 }
 
 #[test]
