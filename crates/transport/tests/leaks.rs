@@ -45,7 +45,8 @@ fn a_hundred_guests() {
                 guest.stop().unwrap();
             }
         }
-        assert_eq!(device.resets(), 1);
+        // Once, and again if a request was just being handled.
+        assert!((1..=2).contains(&device.resets()));
         assert_eq!(device.held(), 0);
     };
     run(0);
@@ -78,7 +79,7 @@ fn twenty_vmms_of_one_device() {
                 connection.wait().unwrap();
             }
         }
-        assert_eq!(device.resets(), round);
+        assert!((round..=2 * round).contains(&device.resets()));
         assert_eq!(device.held(), 0);
     }
     assert_eq!(open(), before);
