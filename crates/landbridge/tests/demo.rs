@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 
 use landbridge::demo::{Checks, Report, Show};
-use landbridge_device_media::{Clip, Codec, Error, Frame, Layout, MotionJpeg};
+use landbridge_device_media::{Clip, Codec, Frame, Layout, motion_jpeg};
 use serde_json::Value;
 
 const CLIP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/demo.avi");
@@ -186,69 +186,40 @@ fn show(codec: impl Codec) -> Report {
 
 #[test]
 fn a_single_wrong_pixel_is_a_fault() {
-    struct WrongPixel;
-    impl Codec for WrongPixel {
-        fn decode(
-            &mut self,
-            frame: &Frame<'_>,
-            target: &mut [u8],
-            layout: &Layout,
-        ) -> Result<u64, Error> {
-            MotionJpeg.decode(frame, target, layout)?;
-            if frame.index == 1 {
-                let pixel = 4 * (layout.width as usize * 200 + 300);
-                target[pixel] ^= 0x80;
-            }
-            Ok(0)
+    let report = show(|frame: &Frame<'_>, target: &mut [u8], layout: &Layout| {
+        let copied = motion_jpeg(frame, target, layout)?;
+        if frame.index == 1 {
+            target[4 * (layout.width as usize * 200 + 300)] ^= 0x80;
         }
-    }
-    let report = show(WrongPixel);
+        Ok(copied)
+    });
     assert_eq!(report.pixel_mismatches, 1);
-    assert_eq!(report.faults(), ["1 pixels are wrong"]);
-    assert!(show(MotionJpeg).faults().is_empty());
+    assert_eq!(report.faults(), ["wrong pixels: 1"]);
+    assert!(show(motion_jpeg).faults().is_empty());
 }
 
 #[test]
 fn a_copy_is_a_fault() {
-    let report = show(Copying::default());
+    let report = show(|frame: &Frame<'_>, target: &mut [u8], layout: &Layout| {
+        // Decodes into memory of its own and copies, as most programs do.
+        let mut pixels = vec![0; layout.byte_len()?];
+        motion_jpeg(frame, &mut pixels, layout)?;
+        target[..pixels.len()].copy_from_slice(&pixels);
+        Ok(pixels.len() as u64)
+    });
     assert_eq!(report.bytes_copied, 3 * 640 * 360 * 4);
-    assert_eq!(report.faults(), ["2764800 bytes were copied"]);
+    assert_eq!(report.faults(), ["bytes copied: 2764800"]);
     assert_eq!(report.pixel_mismatches, 0);
-}
-
-/// Decodes into memory of its own and copies, as most programs do.
-#[derive(Default)]
-struct Copying(Vec<u8>);
-
-impl Codec for Copying {
-    fn decode(
-        &mut self,
-        frame: &Frame<'_>,
-        target: &mut [u8],
-        layout: &Layout,
-    ) -> Result<u64, Error> {
-        let len = layout.byte_len()?;
-        self.0.resize(len, 0);
-        MotionJpeg.decode(frame, &mut self.0, layout)?;
-        target[..len].copy_from_slice(&self.0);
-        Ok(len as u64)
-    }
 }
 
 #[test]
 fn the_wrong_frame_is_a_fault() {
-    struct Late(Arc<Clip>);
-    impl Codec for Late {
-        fn decode(
-            &mut self,
-            frame: &Frame<'_>,
-            target: &mut [u8],
-            layout: &Layout,
-        ) -> Result<u64, Error> {
-            let before = self.0.frame(frame.index.saturating_sub(1)).unwrap();
-            MotionJpeg.decode(&before, target, layout)
-        }
-    }
-    let report = show(Late(Arc::new(Clip::open(CLIP).unwrap())));
+    let clip = Clip::open(CLIP).unwrap();
+    let report = show(
+        move |frame: &Frame<'_>, target: &mut [u8], layout: &Layout| {
+            let before = clip.frame(frame.index.saturating_sub(1)).unwrap();
+            motion_jpeg(&before, target, layout)
+        },
+    );
     assert!(report.pixel_mismatches > 10_000, "{report:?}");
 }

@@ -20,5 +20,5 @@ pub use clip::{Clip, Container, Frame, FrameRate};
 pub use decode::decode_into;
 pub use error::{Defect, Error, Fault};
 pub use layout::{Layout, PixelFormat};
-pub use queue::{Codec, DecodeQueue, MotionJpeg, Queued};
+pub use queue::{Codec, DecodeQueue, Queued, motion_jpeg};
 pub use reference::{Comparison, compare};

@@ -25,33 +25,22 @@ const NAME: &str = "decoder";
 /// How long the decoder waits for other users of a buffer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Turns a frame's bytes into pixels.
-pub trait Codec: Send + 'static {
-    /// Decodes `frame` into `target`, laid out as `layout` says. Returns how
-    /// many bytes of pixels were copied on the way: 0 for a codec that writes
-    /// its output where it belongs.
-    fn decode(
-        &mut self,
-        frame: &Frame<'_>,
-        target: &mut [u8],
-        layout: &Layout,
-    ) -> Result<u64, Error>;
+/// Turns a frame's bytes into pixels: decodes into a buffer laid out as told
+/// and returns how many bytes of pixels were copied on the way; 0 for a codec
+/// that writes its output where it belongs.
+pub trait Codec:
+    FnMut(&Frame<'_>, &mut [u8], &Layout) -> Result<u64, Error> + Send + 'static
+{
 }
 
-/// Motion-JPEG, decoded straight into the buffer.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct MotionJpeg;
+impl<F> Codec for F where
+    F: FnMut(&Frame<'_>, &mut [u8], &Layout) -> Result<u64, Error> + Send + 'static
+{
+}
 
-impl Codec for MotionJpeg {
-    fn decode(
-        &mut self,
-        frame: &Frame<'_>,
-        target: &mut [u8],
-        layout: &Layout,
-    ) -> Result<u64, Error> {
-        decode_into(frame, target, layout)?;
-        Ok(0)
-    }
+/// The codec for Motion-JPEG: decodes straight into the buffer.
+pub fn motion_jpeg(frame: &Frame<'_>, target: &mut [u8], layout: &Layout) -> Result<u64, Error> {
+    decode_into(frame, target, layout).map(|()| 0)
 }
 
 /// A frame that was queued.
@@ -193,7 +182,7 @@ fn decode(
     let buffer = target.buffer().clone();
     let mut copied = 0;
     target.write(PATIENCE, |memory| -> Result<(), Error> {
-        copied = codec.decode(&frame, memory, &layout)?;
+        copied = codec(&frame, memory, &layout)?;
         Ok(())
     })?;
     buffer.count_copied(copied);

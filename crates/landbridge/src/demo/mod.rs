@@ -21,7 +21,7 @@ mod show;
 
 use anyhow::anyhow;
 use indicatif::{ProgressBar, ProgressStyle};
-use landbridge_device_media::MotionJpeg;
+use landbridge_device_media::motion_jpeg;
 
 use crate::failure::Failure;
 
@@ -45,7 +45,7 @@ pub fn command(options: &Options) -> Result<(), Failure> {
         pictures: pictures.map(Into::into),
         checks: Checks::All,
     }
-    .run(MotionJpeg, |_| progress.inc(1))?;
+    .run(motion_jpeg, |_| progress.inc(1))?;
     progress.finish_and_clear();
     if options.json {
         println!("{}", serde_json::to_string(&report)?);

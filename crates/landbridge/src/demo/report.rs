@@ -89,13 +89,13 @@ impl Report {
     /// What is wrong, if anything is.
     pub fn faults(&self) -> Vec<String> {
         [
-            (self.pixel_mismatches, "pixels are wrong"),
-            (self.bytes_copied, "bytes were copied"),
-            (self.identity_mismatches, "users saw another buffer"),
+            (self.pixel_mismatches, "wrong pixels"),
+            (self.bytes_copied, "bytes copied"),
+            (self.identity_mismatches, "users who saw another buffer"),
         ]
         .into_iter()
         .filter(|(count, _)| *count != 0)
-        .map(|(count, what)| format!("{count} {what}"))
+        .map(|(count, what)| format!("{what}: {count}"))
         .collect()
     }
 }

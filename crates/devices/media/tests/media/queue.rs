@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::made::jpeg;
 use landbridge_device_media::{
-    Clip, Codec, DecodeQueue, Error, Frame, Layout, MotionJpeg, PixelFormat, compare, decode_into,
+    Clip, Codec, DecodeQueue, Error, Frame, Layout, PixelFormat, compare, motion_jpeg,
 };
 use landbridge_exchange::exporters::HostMemory;
 use landbridge_exchange::exporters::host_memory::Kind;
@@ -71,7 +71,7 @@ fn three_frames() -> Vec<Vec<u8>> {
 #[test]
 fn frames_arrive_in_the_buffers_that_their_uuids_name() {
     let setup = Setup::new(three_frames());
-    let queue = setup.queue(MotionJpeg);
+    let queue = setup.queue(motion_jpeg);
     let buffers = [setup.buffer(), setup.buffer()];
     for round in 0..4 {
         let (buffer, uuid) = &buffers[round % 2];
@@ -96,7 +96,7 @@ fn frames_arrive_in_the_buffers_that_their_uuids_name() {
 fn a_reader_waits_for_the_frame_that_was_queued() {
     let setup = Setup::new(three_frames());
     let (buffer, uuid) = setup.buffer();
-    let queue = setup.queue(MotionJpeg);
+    let queue = setup.queue(motion_jpeg);
     let queued = queue.queue(uuid, 1).unwrap();
     // The fence decides, not the thread that happens to be faster.
     assert_eq!(queued.fence().wait(LIMIT), Some(Outcome::Done));
@@ -109,7 +109,7 @@ fn a_reader_waits_for_the_frame_that_was_queued() {
 fn an_unknown_uuid_is_said_to_be_unknown() {
     let setup = Setup::new(three_frames());
     let unknown = Uuid::from_u128(7);
-    let error = setup.queue(MotionJpeg).queue(unknown, 0).unwrap_err();
+    let error = setup.queue(motion_jpeg).queue(unknown, 0).unwrap_err();
     assert!(matches!(error, Error::NoBuffer(uuid) if uuid == unknown));
 }
 
@@ -117,7 +117,7 @@ fn an_unknown_uuid_is_said_to_be_unknown() {
 fn a_buffer_that_somebody_maps_is_not_decoded_into() {
     let setup = Setup::new(three_frames());
     let (buffer, uuid) = setup.buffer();
-    let queue = setup.queue(MotionJpeg);
+    let queue = setup.queue(motion_jpeg);
     let cpu = CpuImport::attach(&buffer, "other", Direction::Read, &setup.tenant).unwrap();
     let queued = queue.queue(uuid, 0).unwrap();
     let error = queued.wait(LIMIT).unwrap_err();
@@ -131,7 +131,7 @@ fn a_buffer_that_somebody_maps_is_not_decoded_into() {
 fn a_frame_that_can_not_be_decoded_fails_its_fence_and_the_next_one_is_decoded() {
     let setup = Setup::new(three_frames());
     let (_buffer, uuid) = setup.buffer();
-    let queue = setup.queue(NotTheFirst);
+    let queue = setup.queue(not_the_first);
     let queued = queue.queue(uuid, 0).unwrap();
     let error = queued.wait(LIMIT).unwrap_err();
     assert!(
@@ -142,46 +142,28 @@ fn a_frame_that_can_not_be_decoded_fails_its_fence_and_the_next_one_is_decoded()
     queue.queue(uuid, 1).unwrap().wait(LIMIT).unwrap();
 }
 
-/// Can't decode a clip's first frame.
-struct NotTheFirst;
-
-impl Codec for NotTheFirst {
-    fn decode(
-        &mut self,
-        frame: &Frame<'_>,
-        target: &mut [u8],
-        layout: &Layout,
-    ) -> Result<u64, Error> {
-        if frame.index == 0 {
-            return Err(Error::Incomplete {
-                frame: frame.index,
-                offset: frame.offset,
-            });
-        }
-        MotionJpeg.decode(frame, target, layout)
+fn not_the_first(frame: &Frame<'_>, target: &mut [u8], layout: &Layout) -> Result<u64, Error> {
+    if frame.index == 0 {
+        return Err(Error::Incomplete {
+            frame: frame.index,
+            offset: frame.offset,
+        });
     }
+    motion_jpeg(frame, target, layout)
 }
 
 #[test]
 fn a_codec_that_copies_is_counted() {
-    struct Copying;
-    impl Codec for Copying {
-        fn decode(
-            &mut self,
-            frame: &Frame<'_>,
-            target: &mut [u8],
-            layout: &Layout,
-        ) -> Result<u64, Error> {
-            let mut pixels = vec![0; layout.byte_len()?];
-            decode_into(frame, &mut pixels, layout)?;
-            target[..pixels.len()].copy_from_slice(&pixels);
-            Ok(pixels.len() as u64)
-        }
-    }
+    let copying = |frame: &Frame<'_>, target: &mut [u8], layout: &Layout| {
+        let mut pixels = vec![0; layout.byte_len()?];
+        motion_jpeg(frame, &mut pixels, layout)?;
+        target[..pixels.len()].copy_from_slice(&pixels);
+        Ok(pixels.len() as u64)
+    };
     let setup = Setup::new(three_frames());
     let (buffer, uuid) = setup.buffer();
     setup
-        .queue(Copying)
+        .queue(copying)
         .queue(uuid, 0)
         .unwrap()
         .wait(LIMIT)
