@@ -1,4 +1,4 @@
-//! The crate's only unsafe code: two facts that the compiler can't see.
+//! The crate's only unsafe code: three facts that the compiler can't see.
 #![expect(
     unsafe_code,
     reason = "states what a VMM's answer means and borrows a raw descriptor"
@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use landbridge_dmabuf::LetGo;
 
-use crate::backend::Acknowledged;
+use crate::backend::{Acknowledged, Unsent};
 
 /// The proof that an unmapped buffer is nobody's any more.
 pub(crate) fn let_go(_answer: Acknowledged) -> LetGo {
@@ -24,6 +24,14 @@ pub(crate) fn let_go(_answer: Acknowledged) -> LetGo {
     // withdraws regions to its other backends in the same step, and answers
     // the unmapping only when they have acknowledged it; that it does so, and
     // that they obey, is the trust that whoever connects a VMM places in it.
+    unsafe { LetGo::assert() }
+}
+
+/// The proof that a buffer which was to be mapped never left this process.
+pub(crate) fn never_lent(_unsent: Unsent) -> LetGo {
+    // SAFETY: an `Unsent` is made only where mapping failed before the message
+    // with the descriptor was built: nobody else has a duplicate, and this
+    // crate makes neither a duplicate nor a mapping of what it is to send.
     unsafe { LetGo::assert() }
 }
 

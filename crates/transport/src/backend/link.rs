@@ -18,6 +18,9 @@ use vhost::vhost_user::{Backend as Channel, VhostUserFrontendReqHandler};
 use super::memory::MemoryTable;
 use crate::asserted;
 
+/// What the VMM is asked when a file is to be mapped.
+const MAP: &str = "map";
+
 /// How long a mapping that the VMM has undone may linger in this process.
 const PATIENCE_MS: u32 = 1000;
 
@@ -97,6 +100,11 @@ pub(crate) struct Acknowledged {
     _only_made_here: (),
 }
 
+/// States that a file was not sent to the VMM, nor kept by us.
+pub(crate) struct Unsent {
+    _only_made_here: (),
+}
+
 struct Mapper {
     memory: Arc<MemoryTable>,
     region: OnceLock<u8>,
@@ -155,6 +163,16 @@ impl Mapper {
         Err(gone(CALL, "it is still in use as guest memory"))
     }
 
+    /// Everything that a mapping needs, up to the point where the file is sent.
+    fn prepare(
+        &self,
+        map: &WindowMap<'_>,
+    ) -> Result<(Channel, VhostUserMMap, Identity), MapperError> {
+        let request = self.request(MAP, map.offset, map.len)?;
+        let identity = Identity::of(map.file).map_err(|error| gone(MAP, error))?;
+        Ok((self.channel(MAP)?, request, identity))
+    }
+
     fn request(
         &self,
         call: &'static str,
@@ -184,12 +202,16 @@ impl Mapper {
 
 impl WindowMapper for Mapper {
     fn map(&self, map: &WindowMap<'_>) -> Result<(), MapperError> {
-        const CALL: &str = "map";
-        let request = self.request(CALL, map.offset, map.len)?;
-        let identity = Identity::of(map.file).map_err(|error| gone(CALL, error))?;
-        self.channel(CALL)?
+        let prepared = self.prepare(map).map_err(|why| {
+            let unsent = Unsent {
+                _only_made_here: (),
+            };
+            why.holding_nothing(asserted::never_lent(unsent))
+        })?;
+        let (channel, request, identity) = prepared;
+        channel
             .shmem_map(&request, &map.file)
-            .map_err(|error| explain(CALL, &error))?;
+            .map_err(|error| explain(MAP, &error))?;
         self.state().maps.insert(map.offset, identity);
         Ok(())
     }

@@ -33,5 +33,5 @@ mod session;
 
 pub use connection::{Backend, Connection, Stopper};
 pub use handler::MAX_QUEUE_SIZE;
-pub(crate) use link::Acknowledged;
 pub use link::Link;
+pub(crate) use link::{Acknowledged, Unsent};

@@ -33,7 +33,7 @@ pub const UNMAP: u8 = 5;
 /// Answers with how many bytes of room there are.
 pub const ROOM: u8 = 6;
 
-pub const WINDOW: u64 = 1 << 20;
+pub const WINDOW: u64 = 1 << 22;
 pub const FILE: u64 = 64 << 10;
 
 pub struct Echo {
