@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use super::apt::Apt;
 use super::{Artifacts, Kernel, Missing, Qemu, mirror, qemu_version};
@@ -53,6 +53,9 @@ fn cached(record: &Path) -> Option<Artifacts> {
 }
 
 fn fetch(folder: &Path) -> Result<Artifacts> {
+    if !cfg!(target_arch = "x86_64") {
+        bail!("the lab's machines are x86-64, and so must this one be");
+    }
     let apt = reach(folder)?;
     let kernel = fetch_kernel(&apt, folder)?;
     let (qemu, busybox) = fetch_qemu(&apt, folder)?;
@@ -71,7 +74,7 @@ fn reach(folder: &Path) -> Result<Apt> {
         let apt = Apt::new(&folder.join("apt"), &uri)?;
         match apt.update() {
             Ok(()) => return Ok(apt),
-            Err(error) => last = error,
+            Err(error) => last = error.context("no mirror of Debian's packages answered"),
         }
     }
     Err(last)

@@ -7,6 +7,7 @@
 //! says what ought to be.)
 
 mod cpu_access;
+pub mod exchange;
 mod fences;
 mod identity;
 mod ioctls;

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use landbridge_exchange::exporters::host_memory::Kind;
 
 use crate::checks::Checks;
 use crate::conformance::{self, MODULE};
@@ -38,6 +39,21 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     column("qxl_in_a_bar_is_as_written_down", QXL, qxl_bar),
     column("a_vfio_region_is_as_written_down", VFIO, vfio),
     column("a_memfd_is_as_written_down", BARE, memfd),
+    column(
+        "our_exchange_over_a_memfd_is_as_written_down",
+        BARE,
+        our_memfd,
+    ),
+    column(
+        "our_exchange_over_a_udmabuf_is_as_written_down",
+        BARE,
+        our_udmabuf,
+    ),
+    column(
+        "our_exchange_over_the_heap_is_as_written_down",
+        BARE,
+        our_heap,
+    ),
 ];
 
 const fn column(name: &'static str, needs: Needs, body: Body) -> Scenario {
@@ -129,4 +145,16 @@ fn vfio(checks: &mut Checks) -> Result<()> {
 
 fn memfd(checks: &mut Checks) -> Result<()> {
     conformance::run(checks, &PlainMemfd)
+}
+
+fn our_memfd(checks: &mut Checks) -> Result<()> {
+    conformance::exchange::run(checks, "ours/memfd", Kind::Memfd)
+}
+
+fn our_udmabuf(checks: &mut Checks) -> Result<()> {
+    conformance::exchange::run(checks, "ours/udmabuf", Kind::Udmabuf)
+}
+
+fn our_heap(checks: &mut Checks) -> Result<()> {
+    conformance::exchange::run(checks, "ours/heap", Kind::SystemHeap)
 }
