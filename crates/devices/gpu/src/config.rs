@@ -96,6 +96,9 @@ pub enum Mode {
 /// The most that a guest may ask for, beyond what its tenant's limits say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
+    /// Resources, those without memory of their own among them: a tenant's
+    /// limits count buffers, and a guest blob has none until it is backed.
+    pub resources: usize,
     /// Contexts.
     pub contexts: usize,
     /// Resources attached to contexts, all contexts together.
@@ -114,6 +117,7 @@ pub struct Bounds {
 impl Default for Bounds {
     fn default() -> Self {
         Self {
+            resources: 1 << 16,
             contexts: 1024,
             context_resources: 1 << 16,
             ranges: 1 << 14,

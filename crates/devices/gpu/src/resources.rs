@@ -9,6 +9,7 @@ use landbridge_exchange::importers::window::WindowMapping;
 use landbridge_protocol_gpu::BlobFlags;
 
 use crate::backing::Backing;
+use crate::config::Bounds;
 use crate::error::Error;
 use crate::image::{Image, Layout};
 
@@ -110,10 +111,16 @@ pub(crate) struct Resources {
 }
 
 impl Resources {
-    /// Refuses an id that can't name a new resource.
-    pub(crate) fn check_free(&self, id: u32) -> Result<(), Error> {
+    /// Refuses an id that can't name a new resource, and one resource too many.
+    pub(crate) fn check_free(&self, id: u32, bounds: &Bounds) -> Result<(), Error> {
         if id == 0 || self.resources.contains_key(&id) {
             return Err(Error::ResourceTaken(id));
+        }
+        if self.resources.len() >= bounds.resources {
+            return Err(Error::Bound {
+                what: "resources",
+                limit: bounds.resources,
+            });
         }
         Ok(())
     }
@@ -124,8 +131,9 @@ impl Resources {
         id: u32,
         kind: Kind,
         backing: Option<Backing>,
+        bounds: &Bounds,
     ) -> Result<(), Error> {
-        self.check_free(id)?;
+        self.check_free(id, bounds)?;
         let serial = self.next;
         self.next += 1;
         let resource = Resource {

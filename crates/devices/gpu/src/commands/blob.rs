@@ -43,7 +43,8 @@ pub(crate) fn create(call: Call<'_>, create: &ResourceCreateBlob<'_>) -> Result<
         },
     };
     let id = create.resource_id;
-    call.state()?.resources.insert(id, kind, backing)?;
+    let bounds = &call.core.config.bounds;
+    call.state()?.resources.insert(id, kind, backing, bounds)?;
     Ok(Response::OkNoData)
 }
 
@@ -51,7 +52,8 @@ fn check(call: Call<'_>, create: &ResourceCreateBlob<'_>) -> Result<(), Error> {
     let field = |what, value| Err(Error::Field { what, value });
     {
         let state = call.state()?;
-        state.resources.check_free(create.resource_id)?;
+        let bounds = &call.core.config.bounds;
+        state.resources.check_free(create.resource_id, bounds)?;
         if call.header.ctx_id != 0 {
             state.contexts.check(call.header.ctx_id)?;
         }

@@ -16,7 +16,8 @@ pub(crate) fn create(call: Call<'_>, create: ResourceCreate2d) -> Result<Respons
         width,
         height,
     } = create;
-    call.state()?.resources.check_free(id)?;
+    let bounds = &call.core.config.bounds;
+    call.state()?.resources.check_free(id, bounds)?;
     let stride = width
         .checked_mul(format.bytes_per_pixel())
         .ok_or(Error::Field {
@@ -31,6 +32,6 @@ pub(crate) fn create(call: Call<'_>, create: ResourceCreate2d) -> Result<Respons
     })?;
     let buffer = call.core.allocate("virtio-gpu 2d", size)?;
     let kind = Kind::TwoD { buffer, layout };
-    call.state()?.resources.insert(id, kind, None)?;
+    call.state()?.resources.insert(id, kind, None, bounds)?;
     Ok(Response::OkNoData)
 }

@@ -246,6 +246,23 @@ fn resources_are_bounded_by_the_tenant() {
 }
 
 #[test]
+fn resources_without_memory_are_bounded_too() {
+    let rig = Rig::with_bounds(Bounds {
+        resources: 3,
+        ..Bounds::default()
+    });
+    let nothing = |id| blob(BlobMem::Guest, id, PAGE, &[]);
+    for id in 1..=3 {
+        rig.ok(&nothing(id));
+    }
+    rig.refused(OutOfMemory, &nothing(4));
+    rig.refused(OutOfMemory, &create_2d(4, 4, 4));
+    rig.refused(ErrorCode::InvalidResourceId, &nothing(3));
+    rig.ok(&unref(2));
+    rig.ok(&nothing(4));
+}
+
+#[test]
 fn a_page_may_occur_more_often_than_udmabuf_takes_entries() {
     let rig = Rig::guest_import();
     let entries: Vec<_> = (0..1200)
