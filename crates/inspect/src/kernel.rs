@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::btf::Btf;
 use crate::environment;
-use crate::error::{Error, Reason, Result, Strength};
+use crate::error::{Error, Reason, Result, Strength, errno_of};
 use crate::loader;
 use crate::page_table::{self, Entry, KernelMemory};
 use crate::programs::mappings::{Samples, WalkParameters};
@@ -15,9 +15,12 @@ use crate::programs::{buffers, mappings, peek};
 use crate::records::{self, KernelBuffer, Vma};
 use crate::sys::bpf;
 
-/// `-EBUSY` as the iterator returns it: the address space is locked by a writer.
-const BUSY: u64 = (-(libc::EBUSY as i64)).cast_unsigned();
-const BUSY_TRIES: u32 = 100;
+const ENOENT: i64 = libc::ENOENT as i64;
+const EBUSY: i64 = libc::EBUSY as i64;
+const ENOMEM: i64 = libc::ENOMEM as i64;
+const BUSY_TRIES: u32 = 200;
+/// Most writers are done at once; only then is it worth sleeping.
+const BUSY_YIELDS: u32 = 50;
 const BUSY_PAUSE: Duration = Duration::from_micros(200);
 
 type Loaded<T> = std::result::Result<T, Reason>;
@@ -144,22 +147,16 @@ impl Kernel {
             _ => (&queries.entry, Depth::Entry),
         };
         let mut context = vec![0; query::context_bytes(depth)];
-        for _ in 0..BUSY_TRIES {
+        for attempt in 0..BUSY_TRIES {
             context.fill(0);
             self.ask(&mut context, pid, address);
             bpf::run(program.as_fd(), &mut context)
                 .map_err(Error::system("running a BPF query"))?;
             let pid = pid.unwrap_or(0);
-            match (get(&context, at::STATUS), get(&context, at::ITER_ERROR)) {
-                (status::FOUND, _) => return answer(&context, depth, pid, address),
-                (status::NO_TASK, _) => return Err(Error::NoProcess { pid }),
-                (status::NO_VMA, BUSY) => std::thread::sleep(BUSY_PAUSE),
-                (status::NO_VMA, _) => return Err(Error::NoMapping { pid, address }),
-                _ => {
-                    return Err(Error::Record {
-                        what: "a query without status",
-                    });
-                }
+            match verdict(&context, pid, address)? {
+                Verdict::Found => return answer(&context, depth, pid, address),
+                Verdict::Again if attempt < BUSY_YIELDS => std::thread::yield_now(),
+                Verdict::Again => std::thread::sleep(BUSY_PAUSE),
             }
         }
         let pid = pid.unwrap_or(0);
@@ -217,6 +214,39 @@ fn available<T>(loaded: &Loaded<T>, strength: Strength) -> Result<&T> {
         strength,
         reason: reason.clone(),
     })
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Found,
+    /// A passing condition: a writer has the address space, or the iterator's memory
+    /// is being refilled.
+    Again,
+}
+
+/// What a query's context says before its answer is read.
+fn verdict(context: &[u8], pid: u32, address: u64) -> Result<Verdict> {
+    match get(context, at::STATUS) {
+        status::FOUND => return Ok(Verdict::Found),
+        status::NO_TASK => return Err(Error::NoProcess { pid }),
+        status::NO_VMA => {}
+        _ => {
+            return Err(Error::Record {
+                what: "a query without status",
+            });
+        }
+    }
+    // The iterator returns an `int`: the upper half of the register means nothing.
+    let returned = (get(context, at::ITER_ERROR) as u32).cast_signed();
+    match -i64::from(returned) {
+        // No error, or a kernel thread, which has no address space.
+        0 | ENOENT => Err(Error::NoMapping { pid, address }),
+        EBUSY | ENOMEM => Ok(Verdict::Again),
+        _ => Err(Error::System {
+            call: "looking at an address space",
+            errno: errno_of(-returned.max(-i32::MAX)),
+        }),
+    }
 }
 
 fn answer(context: &[u8], depth: Depth, pid: u32, address: u64) -> Result<Found> {
@@ -348,6 +378,37 @@ mod tests {
         }
         let nowhere = kernel.find(None, 0x1000, false);
         assert!(matches!(nowhere, Err(Error::NoMapping { .. })));
+    }
+
+    fn context(status: u64, returned: i32, upper_half: u64) -> Vec<u8> {
+        let mut context = vec![0; query::context_bytes(Depth::Entry)];
+        put(&mut context, at::STATUS, status);
+        let low = u64::from(returned.cast_unsigned());
+        put(&mut context, at::ITER_ERROR, upper_half << 32 | low);
+        context
+    }
+
+    /// Busy is not "nothing there", whatever the upper half of the register holds.
+    #[test]
+    fn passing_conditions_are_asked_again() {
+        for upper_half in [0, 0xffff_ffff, 7] {
+            for errno in [libc::EBUSY, libc::ENOMEM] {
+                let busy = verdict(&context(status::NO_VMA, -errno, upper_half), 1, 2);
+                assert_eq!(busy.unwrap(), Verdict::Again, "{errno} {upper_half:#x}");
+            }
+            let nothing = verdict(&context(status::NO_VMA, 0, upper_half), 1, 2);
+            assert!(matches!(nothing, Err(Error::NoMapping { .. })));
+        }
+        let of_a_kernel_thread = verdict(&context(status::NO_VMA, -libc::ENOENT, 0), 1, 2);
+        assert!(matches!(of_a_kernel_thread, Err(Error::NoMapping { .. })));
+        let other = verdict(&context(status::NO_VMA, -libc::EINVAL, 0), 1, 2);
+        assert!(matches!(other, Err(Error::System { .. })));
+        for senseless in [i32::MIN, i32::MAX] {
+            assert!(verdict(&context(status::NO_VMA, senseless, 0), 1, 2).is_err());
+        }
+        let nobody = verdict(&context(status::NO_TASK, 0, 0), 1, 2);
+        assert!(matches!(nobody, Err(Error::NoProcess { .. })));
+        assert!(verdict(&context(9, 0, 0), 1, 2).is_err());
     }
 
     #[test]

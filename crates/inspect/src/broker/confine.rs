@@ -136,6 +136,7 @@ const ALLOWED: &[i64] = &[
     libc::SYS_rt_sigaction,
     libc::SYS_rt_sigprocmask,
     libc::SYS_rt_sigreturn,
+    libc::SYS_sched_yield,
     libc::SYS_sendto,
     libc::SYS_sigaltstack,
     libc::SYS_waitid,
