@@ -98,6 +98,8 @@ enum Lived {
 /// The life of one machine.
 struct Session {
     left: Vec<&'static Scenario>,
+    /// How many kernels must boot before a body can run.
+    kernels: usize,
     boot_limit: Duration,
     current: Option<Current>,
 }
@@ -111,19 +113,20 @@ struct Current {
 
 impl Session {
     fn new(batch: &Batch) -> Self {
-        let boot_limit = match batch.storey {
-            Storey::Host | Storey::Guest => Duration::from_secs(40),
-            Storey::Nested => Duration::from_secs(120),
+        let (kernels, boot_limit) = match batch.storey {
+            Storey::Host | Storey::Guest => (1, Duration::from_secs(40)),
+            Storey::Nested => (2, Duration::from_secs(120)),
         };
         Self {
             left: batch.scenarios.clone(),
+            kernels,
             boot_limit,
             current: None,
         }
     }
 
     fn listen(&mut self, machine: &mut Machine, each: &dyn Fn(Outcome)) -> Lived {
-        let mut booted = false;
+        let mut boots = 0;
         let mut until = Instant::now() + self.boot_limit;
         loop {
             let heard = machine.hear(until);
@@ -138,13 +141,13 @@ impl Session {
                     ..
                 })) => machine.kill(),
                 Some(Heard::Event(event)) => {
-                    booted = true;
+                    boots += usize::from(matches!(event, Event::Boot { .. }));
                     self.take(event, each);
                     until = self.deadline();
                 }
                 Some(Heard::Closed) | None => {
                     let failure = failure_of(machine, heard.is_none());
-                    return self.lost(booted, failure, machine, each);
+                    return self.lost(boots >= self.kernels, failure, machine, each);
                 }
             }
         }

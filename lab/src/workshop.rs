@@ -6,6 +6,7 @@ use std::process::ExitStatus;
 use std::sync::Mutex;
 
 use anyhow::{Result, anyhow};
+use landbridge_lab_init::boot::LOAD;
 use landbridge_lab_init::nested::{self, Guest, KVM};
 use landbridge_lab_init::report::{NEST_WORD, RUN_WORD, SHELL_WORD};
 use landbridge_lab_init::scenario::{Beside, Device, Scenario, Storey};
@@ -92,6 +93,12 @@ impl Workshop {
             anyhow!("an interactive machine needs busybox, which comes with the packaged QEMU only")
         })?;
         initramfs.file("bin/busybox", busybox)?;
+        let load = format!(
+            "#!/bin/busybox sh\nexec {} {} \"$*\"\n",
+            programs::INIT,
+            LOAD
+        );
+        initramfs.contents("bin/load", load.as_bytes());
         for program in programs::all(&self.programs)? {
             let name = file_name(&program);
             initramfs.file(&format!("bin/{}", name.display()), &program)?;

@@ -44,7 +44,7 @@ enum Command {
     },
     /// Starts a machine with a shell and our programs in it.
     Shell {
-        /// Modules to pack with what they depend on; `modprobe` loads them.
+        /// Modules to pack with what they depend on; `load` loads them.
         #[arg(
             long,
             value_delimiter = ',',

@@ -3,6 +3,7 @@
 mod ci;
 mod clip;
 mod lab;
+mod sanitizer;
 mod test;
 mod workspace;
 
@@ -22,6 +23,8 @@ enum Command {
     Test(test::Args),
     /// Boots real kernels and runs the lab's scenarios in them.
     Lab(lab::Args),
+    /// Runs the hostile guest under the address sanitizer.
+    Sanitizer(sanitizer::Args),
     /// Makes the clip that the demo plays.
     Clip(clip::Args),
     /// Runs what CI runs: format, lints, docs, then every test.
@@ -32,6 +35,7 @@ fn main() -> anyhow::Result<std::process::ExitCode> {
     match Cli::parse().command {
         Command::Test(args) => test::run(&args),
         Command::Lab(args) => lab::run(&args),
+        Command::Sanitizer(args) => sanitizer::run(&args),
         Command::Clip(args) => clip::run(&args),
         Command::Ci(args) => ci::run(&args),
     }

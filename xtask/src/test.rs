@@ -1,4 +1,5 @@
-//! `cargo xtask test`: every test of the workspace, then the lab.
+//! `cargo xtask test`: every test of the workspace, the hostile guest again
+//! under the address sanitizer, then the lab.
 
 use std::process::ExitCode;
 
@@ -8,13 +9,19 @@ use crate::workspace::{cargo, must_succeed};
 
 #[derive(clap::Args, Default)]
 pub(crate) struct Args {
-    /// Leaves the lab out: only what `cargo test` runs.
+    /// Leaves the lab out.
     #[arg(long)]
     no_lab: bool,
+    /// Leaves the address sanitizer out.
+    #[arg(long)]
+    no_sanitizer: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     must_succeed(cargo().args(["test", "--workspace"]))?;
+    if !args.no_sanitizer {
+        crate::sanitizer::run(&crate::sanitizer::Args::default())?;
+    }
     if args.no_lab {
         return Ok(ExitCode::SUCCESS);
     }

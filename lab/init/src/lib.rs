@@ -9,6 +9,7 @@
 pub mod boot;
 pub mod checks;
 pub mod conformance;
+pub mod desk;
 pub mod echo;
 pub mod exporters;
 pub mod nested;
@@ -16,3 +17,4 @@ pub mod report;
 pub mod scenario;
 pub mod scenarios;
 pub mod sys;
+pub mod virtgpu;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use landbridge_lab_init::boot;
 use landbridge_lab_init::checks::Checks;
+use landbridge_lab_init::desk;
 use landbridge_lab_init::echo;
 use landbridge_lab_init::scenarios;
 
@@ -12,7 +13,9 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     match (arguments.next().as_deref(), arguments.next()) {
         (Some(boot::WORKER), Some(name)) => body(&name),
+        (Some(boot::LOAD), Some(line)) => load(&line),
         (Some(echo::ARGUMENT), Some(path)) => answer(&path),
+        (Some(desk::ARGUMENT), Some(folder)) => serve_desk(&folder),
         _ if std::process::id() == 1 => boot::run(),
         _ => {
             eprintln!("This is the init of the lab's machines; `cargo xtask lab` runs it.");
@@ -45,6 +48,26 @@ fn answer(path: &str) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("lab: answering at {path}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve_desk(folder: &str) -> ExitCode {
+    match desk::run(folder) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lab: the desk at {folder}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn load(line: &str) -> ExitCode {
+    match boot::load(line) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("load: {error:#}");
             ExitCode::FAILURE
         }
     }

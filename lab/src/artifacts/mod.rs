@@ -1,7 +1,7 @@
 //! What a machine is made of: a kernel with its modules, and a QEMU.
 //!
 //! By default both are Debian's, unpacked under the lab's folder from the
-//! packages of the mirror that this machine's own apt names ([`debian`]).
+//! packages of the mirror that this machine's own apt names.
 //! `LANDBRIDGE_LAB_KERNEL`, `LANDBRIDGE_LAB_MODULES` and `LANDBRIDGE_LAB_QEMU`
 //! give other ones.
 

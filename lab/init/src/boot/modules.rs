@@ -10,6 +10,10 @@ use std::fs::{File, read_to_string};
 use anyhow::{Context as _, Result};
 use rustix::io::Errno;
 
+/// The first argument of this program when it is to load a module from the
+/// shell; the second is the module's line.
+pub const LOAD: &str = "--load";
+
 const FOLDER: &str = "/modules";
 
 /// Loads the module that `line` names (`"vivid n_devs=2"`), and before it

@@ -45,7 +45,7 @@ pub(super) fn run(scenario: &Scenario, port: &mut File) -> Result<()> {
 
 /// Gives the console to a shell until it ends.
 pub(super) fn shell() -> Result<()> {
-    println!("The lab's machine. Our programs are in /bin; `exit` switches it off.");
+    println!("The lab's machine. `load 'vivid n_devs=2'` loads a module, `exit` switches it off.");
     std::io::stdout().flush()?;
     Command::new("/bin/busybox")
         .arg("sh")

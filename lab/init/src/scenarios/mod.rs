@@ -10,6 +10,7 @@ mod a_killed_machine_is_a_failure;
 mod a_machine_boots_with_real_exporters;
 mod a_nested_guest_boots_under_kvm;
 mod a_partial_mapping_of_shmem_gem_shows_the_wrong_page;
+mod a_stock_guest_shows_a_picture_on_our_device;
 mod a_udmabuf_past_its_limits_is_refused;
 mod an_ordinary_user_is_told_that_exporters_are_off_limits;
 mod blobs_are_refused_as_the_table_says;
@@ -45,6 +46,7 @@ const SINGLE: &[Scenario] = &[
     blobs_are_refused_as_the_table_says::SCENARIO,
     a_guest_reaches_a_program_beside_it::SCENARIO,
     a_nested_guest_boots_under_kvm::SCENARIO,
+    a_stock_guest_shows_a_picture_on_our_device::SCENARIO,
     a_crash_is_a_failure::SCENARIO,
     a_hang_is_a_failure::SCENARIO,
     a_kernel_panic_is_a_failure::SCENARIO,

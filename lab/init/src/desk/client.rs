@@ -1,0 +1,166 @@
+//! The scenario's end of the desk.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use super::{Answer, CONTROL, Daemon, PORT, Question};
+use crate::boot::open_port;
+use crate::virtgpu::Picture;
+
+/// The desk beside this machine.
+#[derive(Debug)]
+pub struct Desk {
+    port: BufReader<File>,
+}
+
+/// How a program ended and what it said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ran {
+    /// Its exit status; none when a signal ended it.
+    pub status: Option<i32>,
+    /// What it printed.
+    pub printed: String,
+    /// Its complaints.
+    pub complaints: String,
+}
+
+/// A picture as the host sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shot {
+    /// Width and height.
+    pub size: (u32, u32),
+    /// Red, green and blue of every pixel.
+    pub rgb: Vec<u8>,
+}
+
+impl Shot {
+    /// Where it differs from `picture`, in words.
+    #[must_use]
+    pub fn difference(&self, picture: Picture) -> Option<String> {
+        picture.difference(self.size, &self.rgb)
+    }
+}
+
+impl Desk {
+    /// Finds the desk.
+    ///
+    /// # Errors
+    /// When the machine has none.
+    pub fn open() -> Result<Self> {
+        Ok(Self {
+            port: BufReader::new(open_port(PORT)?),
+        })
+    }
+
+    /// Runs `landbridge` on the host.
+    ///
+    /// # Errors
+    /// When it can't be started.
+    pub fn run(&mut self, arguments: &[&str]) -> Result<Ran> {
+        let (answer, _) = self.ask(&Question::Run {
+            arguments: owned(arguments),
+        })?;
+        Ok(Ran {
+            status: answer.status,
+            printed: answer.printed,
+            complaints: answer.complaints,
+        })
+    }
+
+    /// What `landbridge status --json` says.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn status(&mut self) -> Result<Value> {
+        let ran = self.run(&["status", "--json", "--control", CONTROL])?;
+        if ran.status != Some(0) {
+            bail!("landbridge status: {}", ran.complaints.trim());
+        }
+        serde_json::from_str(&ran.printed).context("the status is not JSON")
+    }
+
+    /// The status, as soon as it is `so`: what the guest's driver does in the
+    /// background takes a moment. The last one seen is returned in any case.
+    ///
+    /// # Errors
+    /// When there is no status.
+    pub fn status_when(&mut self, so: impl Fn(&Value) -> bool) -> Result<Value> {
+        let start = Instant::now();
+        loop {
+            let status = self.status()?;
+            if so(&status) || start.elapsed() > Duration::from_secs(5) {
+                return Ok(status);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// What an output of a device shows, by `landbridge screenshot`.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn screenshot(&mut self, device: usize, output: u32) -> Result<Shot> {
+        let (answer, rgb) = self.ask(&Question::Screenshot { device, output })?;
+        Ok(Shot {
+            size: answer.size,
+            rgb,
+        })
+    }
+
+    /// Descriptors and memory of the daemon.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn daemon(&mut self) -> Result<Daemon> {
+        let (answer, _) = self.ask(&Question::Daemon)?;
+        answer.daemon.context("nothing about the daemon")
+    }
+
+    /// Kills the daemon with SIGKILL.
+    ///
+    /// # Errors
+    /// When it is gone already.
+    pub fn kill(&mut self) -> Result<()> {
+        self.ask(&Question::Kill).map(drop)
+    }
+
+    /// Starts a daemon.
+    ///
+    /// # Errors
+    /// When it does not serve.
+    pub fn serve(&mut self, arguments: &[&str]) -> Result<()> {
+        let arguments = owned(arguments);
+        self.ask(&Question::Serve { arguments }).map(drop)
+    }
+
+    /// The path of a program that answers like the lab's QEMU.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn pretend_qemu(&mut self) -> Result<String> {
+        Ok(self.ask(&Question::PretendQemu)?.0.printed)
+    }
+
+    fn ask(&mut self, question: &Question) -> Result<(Answer, Vec<u8>)> {
+        let mut line = serde_json::to_vec(question)?;
+        line.push(b'\n');
+        self.port.get_mut().write_all(&line)?;
+        let mut line = String::new();
+        self.port.read_line(&mut line).context("asking the desk")?;
+        let answer: Answer = serde_json::from_str(&line).context("the desk's answer")?;
+        if let Some(error) = answer.error {
+            bail!("the desk: {error}");
+        }
+        let mut bytes = vec![0; answer.bytes];
+        self.port.read_exact(&mut bytes)?;
+        Ok((answer, bytes))
+    }
+}
+
+fn owned(arguments: &[&str]) -> Vec<String> {
+    arguments.iter().map(|it| (*it).to_owned()).collect()
+}

@@ -1,0 +1,81 @@
+//! The desk: a program that stands beside a machine and does there what a
+//! scenario in the machine asks for. So one body sees both sides: what the
+//! guest's kernel says, and what `landbridge` on the host says about the same
+//! bytes.
+//!
+//! A question is one line of JSON over a virtio-serial port, an answer is one
+//! line of JSON and as many bytes as it announces.
+
+mod client;
+mod daemon;
+pub mod machine;
+mod program;
+
+pub use client::{Desk, Ran, Shot};
+pub use program::run;
+
+use serde::{Deserialize, Serialize};
+
+/// The first argument of this program when it is the desk; the second is the
+/// run's folder.
+pub const ARGUMENT: &str = "--desk";
+
+/// The name of the desk's port in the machine.
+pub const PORT: &str = "landbridge.lab.desk";
+
+/// What `{run}` stands for in what a question names.
+const RUN: &str = "{run}";
+
+/// What a scenario may ask for. `{run}` in a text is the run's folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "kebab-case")]
+enum Question {
+    /// Run `landbridge` with these arguments to its end.
+    Run { arguments: Vec<String> },
+    /// The picture that an output shows, by `landbridge screenshot`.
+    Screenshot { device: usize, output: u32 },
+    /// What `landbridge serve` holds of this machine.
+    Daemon,
+    /// Kill `landbridge serve` with SIGKILL.
+    Kill,
+    /// Start `landbridge serve` with these arguments, and wait until it serves.
+    Serve { arguments: Vec<String> },
+    /// A program that answers like the QEMU that the lab runs, for
+    /// `--print-qemu-args`.
+    PretendQemu,
+}
+
+/// What the desk says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Answer {
+    /// Why it can't be done.
+    error: Option<String>,
+    /// The exit status of a program.
+    status: Option<i32>,
+    /// What it printed.
+    printed: String,
+    /// Its complaints.
+    complaints: String,
+    /// Width and height of a picture.
+    size: (u32, u32),
+    /// What the daemon holds.
+    daemon: Option<Daemon>,
+    /// The bytes that follow.
+    bytes: usize,
+}
+
+/// What `landbridge serve` holds of the machine that it runs on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Daemon {
+    /// Its process.
+    pub pid: i32,
+    /// Open descriptors.
+    pub descriptors: usize,
+    /// Memory mappings.
+    pub mappings: usize,
+    /// Resident anonymous memory in KiB.
+    pub anonymous_kib: u64,
+}
+
+/// The control socket of `landbridge serve`.
+pub const CONTROL: &str = "{run}/control";

@@ -1,0 +1,191 @@
+//! The desk itself.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{Answer, CONTROL, Question, RUN, daemon};
+
+/// How long the programs beside a machine may take to be ready.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Serves one machine from `folder`, the run's own, until it hangs up.
+///
+/// # Errors
+/// When the daemon is never ready, or the socket can't be made or breaks.
+pub fn run(folder: &str) -> Result<()> {
+    let mut desk = Program {
+        folder: PathBuf::from(folder),
+        landbridge: std::env::current_exe()?.with_file_name("landbridge"),
+        started: Vec::new(),
+    };
+    // The machine is started when this socket is there, and connects to the
+    // daemon's at once.
+    desk.wait_until_served()?;
+    let (socket, _) = UnixListener::bind(desk.folder.join("desk"))?.accept()?;
+    let mut answers = socket.try_clone()?;
+    for line in BufReader::new(socket).lines() {
+        let question = serde_json::from_str(&line?)?;
+        let (mut answer, bytes) = desk.answer(&question).unwrap_or_else(|error| {
+            let error = Some(format!("{error:#}"));
+            let answer = Answer {
+                error,
+                ..Answer::default()
+            };
+            (answer, Vec::new())
+        });
+        answer.bytes = bytes.len();
+        writeln!(answers, "{}", serde_json::to_string(&answer)?)?;
+        answers.write_all(&bytes)?;
+    }
+    Ok(())
+}
+
+struct Program {
+    folder: PathBuf,
+    landbridge: PathBuf,
+    started: Vec<Child>,
+}
+
+impl Program {
+    fn answer(&mut self, question: &Question) -> Result<(Answer, Vec<u8>)> {
+        let mut answer = Answer::default();
+        let mut bytes = Vec::new();
+        match question {
+            Question::Run { arguments } => answer = self.run(arguments)?,
+            Question::Screenshot { device, output } => {
+                (answer.size, bytes) = self.screenshot(*device, *output)?;
+            }
+            Question::Daemon => answer.daemon = Some(daemon::look(self.pid()?)?),
+            Question::Kill => self.kill()?,
+            Question::Serve { arguments } => self.serve(arguments)?,
+            Question::PretendQemu => {
+                answer.printed = self.pretend_qemu()?.display().to_string();
+            }
+        }
+        Ok((answer, bytes))
+    }
+
+    fn at(&self, text: &str) -> String {
+        text.replace(RUN, &self.folder.display().to_string())
+    }
+
+    fn run(&self, arguments: &[String]) -> Result<Answer> {
+        let output = Command::new(&self.landbridge)
+            .args(arguments.iter().map(|argument| self.at(argument)))
+            .stdin(Stdio::null())
+            .output()
+            .context("starting landbridge")?;
+        Ok(Answer {
+            status: output.status.code(),
+            printed: String::from_utf8_lossy(&output.stdout).into_owned(),
+            complaints: String::from_utf8_lossy(&output.stderr).into_owned(),
+            ..Answer::default()
+        })
+    }
+
+    fn landbridge(&self, arguments: &[&str]) -> Result<String> {
+        let arguments: Vec<String> = arguments.iter().map(|it| (*it).to_owned()).collect();
+        let ran = self.run(&arguments)?;
+        if ran.status != Some(0) {
+            bail!("{}: {}", arguments.join(" "), ran.complaints.trim());
+        }
+        Ok(ran.printed)
+    }
+
+    fn screenshot(&self, device: usize, output: u32) -> Result<((u32, u32), Vec<u8>)> {
+        let file = self.folder.join("screenshot.png");
+        self.landbridge(&[
+            "screenshot",
+            &file.display().to_string(),
+            "--control",
+            CONTROL,
+            "--device",
+            &device.to_string(),
+            "--output",
+            &output.to_string(),
+        ])?;
+        let mut reader = png::Decoder::new(BufReader::new(fs::File::open(&file)?)).read_info()?;
+        let mut bytes = vec![0; reader.output_buffer_size().context("a picture too large")?];
+        let info = reader.next_frame(&mut bytes)?;
+        bytes.truncate(info.buffer_size());
+        let rgb = match info.color_type {
+            png::ColorType::Rgb => bytes,
+            png::ColorType::Rgba => bytes
+                .chunks_exact(4)
+                .flat_map(|pixel| pixel[..3].to_vec())
+                .collect(),
+            other => bail!("a screenshot in {other:?}"),
+        };
+        Ok(((info.width, info.height), rgb))
+    }
+
+    fn pid(&self) -> Result<i32> {
+        let status = self.landbridge(&["status", "--json", "--control", CONTROL])?;
+        let status: serde_json::Value = serde_json::from_str(&status)?;
+        let pid = status["pid"].as_i64().context("no pid in the status")?;
+        Ok(i32::try_from(pid)?)
+    }
+
+    fn kill(&self) -> Result<()> {
+        let pid = self.pid()?;
+        daemon::kill(pid)?;
+        let start = Instant::now();
+        while UnixStream::connect(self.at(CONTROL)).is_ok() {
+            if start.elapsed() > PATIENCE {
+                bail!("process {pid} survived SIGKILL");
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
+    }
+
+    /// The new daemon is of our process group: it ends with the machine.
+    fn serve(&mut self, arguments: &[String]) -> Result<()> {
+        let child = Command::new(&self.landbridge)
+            .arg("serve")
+            .args(arguments.iter().map(|argument| self.at(argument)))
+            .stdin(Stdio::null())
+            .spawn()
+            .context("starting landbridge")?;
+        self.started.push(child);
+        self.wait_until_served()
+    }
+
+    fn wait_until_served(&self) -> Result<()> {
+        let start = Instant::now();
+        let control = self.at(CONTROL);
+        while UnixStream::connect(&control).is_err() {
+            if start.elapsed() > PATIENCE {
+                bail!("nobody serves at {control}");
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
+    }
+
+    /// The lab's QEMU itself can't be asked: it needs its own loader, and in
+    /// the emulated machine there is no shell.
+    fn pretend_qemu(&self) -> Result<PathBuf> {
+        let path = self.folder.join("qemu");
+        write_program(
+            &path,
+            "#!/bin/sh\n\
+             echo 'QEMU emulator version 11.1.3'\n\
+             echo 'name \"vhost-user-test-device-pci\", bus PCI'\n",
+        )?;
+        Ok(path)
+    }
+}
+
+fn write_program(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
+    Ok(())
+}

@@ -1,0 +1,103 @@
+//! One card of the virtio-gpu driver.
+
+use std::fs::{File, OpenOptions, canonicalize, read_dir};
+use std::io::{Error, Result};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+const DRIVER: &str = "virtio_gpu";
+
+/// The driver probes when its module is loaded, or a moment later.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// An open primary node of the virtio-gpu driver. The first to open it is
+/// its master.
+#[derive(Debug)]
+pub struct Card {
+    pub(super) file: File,
+    virtio: String,
+}
+
+impl Card {
+    /// Opens the card number `index`, in the order of the devices' PCI
+    /// addresses.
+    ///
+    /// # Errors
+    /// When there is none, even after a while.
+    pub fn open(index: usize) -> Result<Self> {
+        let start = Instant::now();
+        loop {
+            let found = Self::all()?.into_iter().nth(index);
+            if let Some((device, node)) = found {
+                let file = OpenOptions::new().read(true).write(true).open(&node)?;
+                let virtio = device.file_name().unwrap_or_default();
+                return Ok(Self {
+                    file,
+                    virtio: virtio.to_string_lossy().into_owned(),
+                });
+            }
+            if start.elapsed() > PATIENCE {
+                return Err(Error::other(format!("no card {index} of {DRIVER}")));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The virtio device behind it: "virtio3".
+    #[must_use]
+    pub fn virtio(&self) -> &str {
+        &self.virtio
+    }
+
+    /// Takes the driver away from the virtio device `virtio`.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn unbind(virtio: &str) -> Result<()> {
+        std::fs::write(format!("/sys/bus/virtio/drivers/{DRIVER}/unbind"), virtio)
+    }
+
+    /// Gives it back.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn bind(virtio: &str) -> Result<()> {
+        std::fs::write(format!("/sys/bus/virtio/drivers/{DRIVER}/bind"), virtio)
+    }
+
+    /// The virtio devices that the driver has and their nodes, by PCI address.
+    /// A card belongs to the PCI device above the virtio device.
+    fn all() -> Result<Vec<(PathBuf, PathBuf)>> {
+        let mut found = Vec::new();
+        let Ok(devices) = read_dir(format!("/sys/bus/virtio/drivers/{DRIVER}")) else {
+            return Ok(found);
+        };
+        for device in devices.flatten() {
+            if !device.file_name().to_string_lossy().starts_with("virtio") {
+                continue;
+            }
+            let device = canonicalize(device.path())?;
+            let Ok(nodes) = read_dir(device.with_file_name("drm")) else {
+                continue;
+            };
+            let nodes = nodes.flatten().map(|node| node.file_name());
+            let card = nodes
+                .into_iter()
+                .find(|name| name.to_string_lossy().starts_with("card"));
+            if let Some(node) = card.map(|name| PathBuf::from("/dev/dri").join(name))
+                && node.exists()
+            {
+                found.push((device, node));
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+}
+
+impl AsFd for Card {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}

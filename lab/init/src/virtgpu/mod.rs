@@ -1,0 +1,19 @@
+//! A guest's program on the virtio-gpu driver, as the kernel's own headers
+//! describe it: host blobs, dumb buffers, displays, PRIME
+//! (include/uapi/drm/{virtgpu_drm,drm_mode,drm}.h).
+//!
+//! It is the test client of `landbridge serve`: what it sees through a stock
+//! guest kernel, the scenarios compare with what our process says on the host.
+
+mod blob;
+mod call;
+mod card;
+mod cursor;
+mod kms;
+mod picture;
+mod wire;
+
+pub use blob::{Blob, CROSS_DEVICE, HOST3D, MAPPABLE, Made, Param, SHAREABLE};
+pub use card::Card;
+pub use kms::{Connector, Mode, Screen};
+pub use picture::Picture;

@@ -1,0 +1,310 @@
+//! The structures and their numbers (include/uapi/drm/{drm_mode,virtgpu_drm}.h).
+
+/// `struct drm_mode_card_res`.
+#[derive(Debug, Default, Clone, Copy)]
+#[repr(C)]
+pub(super) struct CardResources {
+    pub(super) fb_id_ptr: u64,
+    pub(super) crtc_id_ptr: u64,
+    pub(super) connector_id_ptr: u64,
+    pub(super) encoder_id_ptr: u64,
+    pub(super) count_fbs: u32,
+    pub(super) count_crtcs: u32,
+    pub(super) count_connectors: u32,
+    pub(super) count_encoders: u32,
+    pub(super) limits: [u32; 4],
+}
+
+impl CardResources {
+    pub(super) const OP: u32 = 0xc040_64a0;
+}
+
+/// `struct drm_mode_modeinfo`.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub(super) struct ModeInfo {
+    pub(super) clock: u32,
+    pub(super) horizontal: [u16; 5],
+    pub(super) vertical: [u16; 5],
+    pub(super) refresh: u32,
+    pub(super) flags: u32,
+    pub(super) kind: u32,
+    pub(super) name: [u8; 32],
+}
+
+/// `struct drm_mode_crtc`.
+#[derive(Debug, Default, Clone, Copy)]
+#[repr(C)]
+pub(super) struct CrtcSet {
+    pub(super) set_connectors_ptr: u64,
+    pub(super) count_connectors: u32,
+    pub(super) crtc_id: u32,
+    pub(super) fb_id: u32,
+    pub(super) x: u32,
+    pub(super) y: u32,
+    pub(super) gamma_size: u32,
+    pub(super) mode_valid: u32,
+    pub(super) mode: ModeInfo,
+}
+
+impl CrtcSet {
+    pub(super) const OP: u32 = 0xc068_64a2;
+}
+
+/// `struct drm_mode_cursor`.
+#[derive(Debug, Default, Clone, Copy)]
+#[repr(C)]
+pub(super) struct Cursor {
+    pub(super) flags: u32,
+    pub(super) crtc_id: u32,
+    pub(super) x: i32,
+    pub(super) y: i32,
+    pub(super) width: u32,
+    pub(super) height: u32,
+    pub(super) handle: u32,
+}
+
+impl Cursor {
+    pub(super) const OP: u32 = 0xc01c_64a3;
+    /// `DRM_MODE_CURSOR_BO`: the picture changes.
+    pub(super) const PICTURE: u32 = 1;
+    /// `DRM_MODE_CURSOR_MOVE`: the place changes.
+    pub(super) const MOVE: u32 = 2;
+}
+
+/// `struct drm_mode_get_connector`.
+#[derive(Debug, Default, Clone, Copy)]
+#[repr(C)]
+pub(super) struct GetConnector {
+    pub(super) encoders_ptr: u64,
+    pub(super) modes_ptr: u64,
+    pub(super) props_ptr: u64,
+    pub(super) prop_values_ptr: u64,
+    pub(super) count_modes: u32,
+    pub(super) count_props: u32,
+    pub(super) count_encoders: u32,
+    pub(super) encoder_id: u32,
+    pub(super) connector_id: u32,
+    pub(super) kind: u32,
+    pub(super) kind_id: u32,
+    pub(super) connection: u32,
+    pub(super) mm_width: u32,
+    pub(super) mm_height: u32,
+    pub(super) subpixel: u32,
+    pub(super) pad: u32,
+}
+
+impl GetConnector {
+    pub(super) const OP: u32 = 0xc050_64a7;
+}
+
+/// `struct drm_mode_get_property`.
+#[derive(Debug, Default, Clone, Copy)]
+#[repr(C)]
+pub(super) struct GetProperty {
+    pub(super) values_ptr: u64,
+    pub(super) enum_blob_ptr: u64,
+    pub(super) prop_id: u32,
+    pub(super) flags: u32,
+    pub(super) name: [u8; 32],
+    pub(super) count_values: u32,
+    pub(super) count_enum_blobs: u32,
+}
+
+impl GetProperty {
+    pub(super) const OP: u32 = 0xc040_64aa;
+}
+
+/// `struct drm_mode_get_blob`.
+#[derive(Debug, Default, Clone, Copy)]
+#[repr(C)]
+pub(super) struct GetPropertyBlob {
+    pub(super) blob_id: u32,
+    pub(super) length: u32,
+    pub(super) data: u64,
+}
+
+impl GetPropertyBlob {
+    pub(super) const OP: u32 = 0xc010_64ac;
+}
+
+/// `DRM_IOCTL_MODE_RMFB`, which takes a framebuffer's number.
+pub(super) const REMOVE_FRAMEBUFFER: u32 = 0xc004_64af;
+
+/// `DRM_IOCTL_MODE_DESTROY_DUMB`, which takes a handle.
+pub(super) const DESTROY_DUMB: u32 = 0xc004_64b4;
+
+/// `struct drm_mode_crtc_page_flip`.
+#[derive(Debug, Default, Clone, Copy)]
+#[repr(C)]
+pub(super) struct PageFlip {
+    pub(super) crtc_id: u32,
+    pub(super) fb_id: u32,
+    pub(super) flags: u32,
+    pub(super) reserved: u32,
+    pub(super) user_data: u64,
+}
+
+impl PageFlip {
+    pub(super) const OP: u32 = 0xc018_64b0;
+    /// `DRM_MODE_PAGE_FLIP_EVENT`.
+    pub(super) const EVENT: u32 = 1;
+}
+
+/// `struct drm_mode_fb_dirty_cmd`.
+#[derive(Debug, Default, Clone, Copy)]
+#[repr(C)]
+pub(super) struct DirtyFramebuffer {
+    pub(super) fb_id: u32,
+    pub(super) flags: u32,
+    pub(super) color: u32,
+    pub(super) num_clips: u32,
+    /// Always 0 here, with no clips.
+    pub(super) clips_ptr: u64,
+}
+
+impl DirtyFramebuffer {
+    pub(super) const OP: u32 = 0xc018_64b1;
+}
+
+/// `struct drm_mode_map_dumb`.
+#[derive(Debug, Default, Clone, Copy)]
+#[repr(C)]
+pub(super) struct MapDumb {
+    pub(super) handle: u32,
+    pub(super) pad: u32,
+    pub(super) offset: u64,
+}
+
+impl MapDumb {
+    pub(super) const OP: u32 = 0xc010_64b3;
+}
+
+/// `struct drm_mode_fb_cmd2`; the compiler's gap before the modifiers is spelled
+/// out.
+#[derive(Debug, Default, Clone, Copy)]
+#[repr(C)]
+pub(super) struct AddFramebuffer {
+    pub(super) fb_id: u32,
+    pub(super) width: u32,
+    pub(super) height: u32,
+    pub(super) pixel_format: u32,
+    pub(super) flags: u32,
+    pub(super) handles: [u32; 4],
+    pub(super) pitches: [u32; 4],
+    pub(super) offsets: [u32; 4],
+    pub(super) gap: u32,
+    pub(super) modifier: [u64; 4],
+}
+
+impl AddFramebuffer {
+    pub(super) const OP: u32 = 0xc068_64b8;
+}
+
+/// `struct drm_virtgpu_map`.
+#[derive(Debug, Default, Clone, Copy)]
+#[repr(C)]
+pub(super) struct MapObject {
+    pub(super) offset: u64,
+    pub(super) handle: u32,
+    pub(super) pad: u32,
+}
+
+impl MapObject {
+    pub(super) const OP: u32 = 0xc010_6441;
+}
+
+/// `struct drm_virtgpu_getparam`.
+#[derive(Debug, Default, Clone, Copy)]
+#[repr(C)]
+pub(super) struct GetParam {
+    pub(super) param: u64,
+    pub(super) value: u64,
+}
+
+impl GetParam {
+    pub(super) const OP: u32 = 0xc010_6443;
+}
+
+/// `struct drm_virtgpu_resource_info`.
+#[derive(Debug, Default, Clone, Copy)]
+#[repr(C)]
+pub(super) struct ResourceInfo {
+    pub(super) bo_handle: u32,
+    pub(super) res_handle: u32,
+    pub(super) size: u32,
+    pub(super) blob_mem: u32,
+}
+
+impl ResourceInfo {
+    pub(super) const OP: u32 = 0xc010_6445;
+}
+
+/// `struct drm_virtgpu_3d_wait`.
+#[derive(Debug, Default, Clone, Copy)]
+#[repr(C)]
+pub(super) struct Wait {
+    pub(super) handle: u32,
+    pub(super) flags: u32,
+}
+
+impl Wait {
+    pub(super) const OP: u32 = 0xc008_6448;
+}
+
+/// `struct drm_virtgpu_context_set_param`.
+#[derive(Debug, Default, Clone, Copy)]
+#[repr(C)]
+pub(super) struct ContextParam {
+    pub(super) param: u64,
+    pub(super) value: u64,
+}
+
+/// `struct drm_virtgpu_context_init`.
+#[derive(Debug, Default, Clone, Copy)]
+#[repr(C)]
+pub(super) struct ContextInit {
+    pub(super) num_params: u32,
+    pub(super) pad: u32,
+    pub(super) ctx_set_params: u64,
+}
+
+impl ContextInit {
+    pub(super) const OP: u32 = 0xc010_644b;
+}
+
+/// `DRM_IOCTL_VIRTGPU_RESOURCE_CREATE_BLOB`.
+pub(super) const CREATE_BLOB: u32 = 0xc030_644a;
+/// `DRM_IOCTL_PRIME_HANDLE_TO_FD`.
+pub(super) const HANDLE_TO_FD: u32 = 0xc00c_642d;
+/// `DRM_IOCTL_PRIME_FD_TO_HANDLE`.
+pub(super) const FD_TO_HANDLE: u32 = 0xc00c_642e;
+
+/// `struct drm_gem_close`.
+#[derive(Debug, Default, Clone, Copy)]
+#[repr(C)]
+pub(super) struct Close {
+    pub(super) handle: u32,
+    pub(super) pad: u32,
+}
+
+impl Close {
+    pub(super) const OP: u32 = 0x4008_6409;
+}
+
+/// `struct drm_mode_create_dumb`.
+#[derive(Debug, Default, Clone, Copy)]
+#[repr(C)]
+pub(super) struct CreateDumb {
+    pub(super) height: u32,
+    pub(super) width: u32,
+    pub(super) bpp: u32,
+    pub(super) flags: u32,
+    pub(super) handle: u32,
+    pub(super) pitch: u32,
+    pub(super) size: u64,
+}
+
+impl CreateDumb {
+    pub(super) const OP: u32 = 0xc020_64b2;
+}
