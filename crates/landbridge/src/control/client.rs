@@ -32,7 +32,10 @@ impl Client {
     /// Connects, and checks that the other end speaks this protocol.
     pub fn connect(path: &Path) -> anyhow::Result<Self> {
         let stream = UnixStream::connect(path).with_context(|| {
-            format!("can't connect to {}: is `landbridge serve --control` running there?", path.display())
+            format!(
+                "can't connect to {}: is `landbridge serve --control` running there?",
+                path.display()
+            )
         })?;
         stream.set_write_timeout(Some(PATIENCE))?;
         let mut client = Self {
@@ -58,13 +61,20 @@ impl Client {
         arguments: ScreenshotArguments,
     ) -> anyhow::Result<(ScreenshotResult, OwnedFd)> {
         let result = self.call("screenshot", &arguments)?;
-        let file = self.descriptors.pop().context("no picture came with the answer")?;
+        let file = self
+            .descriptors
+            .pop()
+            .context("no picture came with the answer")?;
         Ok((result, file))
     }
 
     fn greet(&mut self) -> anyhow::Result<()> {
         let line = self.line()?;
-        if let Ok(Answer { error: Some(problem), .. }) = serde_json::from_str(&line) {
+        if let Ok(Answer {
+            error: Some(problem),
+            ..
+        }) = serde_json::from_str(&line)
+        {
             return Err(problem.into());
         }
         let greeting: Greeting = serde_json::from_str(&line)?;
@@ -98,7 +108,9 @@ impl Client {
             return Err(problem.into());
         }
         ensure!(answer.id == Some(id), "an answer to another request came");
-        let result = answer.result.ok_or_else(|| anyhow!("an empty answer came"))?;
+        let result = answer
+            .result
+            .ok_or_else(|| anyhow!("an empty answer came"))?;
         Ok(serde_json::from_value(result)?)
     }
 

@@ -121,19 +121,28 @@ mod tests {
     }
 
     fn texts(chunks: &[&[u8]]) -> Vec<String> {
-        all(8, chunks).into_iter().filter_map(|line| line.ok()?).collect()
+        all(8, chunks)
+            .into_iter()
+            .filter_map(|line| line.ok()?)
+            .collect()
     }
 
     #[test]
     fn lines_come_however_they_are_cut() {
-        assert_eq!(texts(&[b"one\ntw", b"o", b"\n\nthree\n"]), ["one", "two", "", "three"]);
+        assert_eq!(
+            texts(&[b"one\ntw", b"o", b"\n\nthree\n"]),
+            ["one", "two", "", "three"]
+        );
         assert_eq!(texts(&[b"one\nunfinished"]), ["one"]);
     }
 
     #[test]
     fn a_line_may_be_exactly_as_long_as_allowed() {
         assert_eq!(texts(&[b"12345678\n"]), ["12345678"]);
-        for chunks in [&[&b"123456789\n"[..]][..], &[b"1234", b"56789", b"never ends"]] {
+        for chunks in [
+            &[&b"123456789\n"[..]][..],
+            &[b"1234", b"56789", b"never ends"],
+        ] {
             let last = all(8, chunks).pop().unwrap();
             assert!(last.unwrap_err().contains("longer"));
         }

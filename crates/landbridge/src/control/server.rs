@@ -13,13 +13,13 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::lines::Lines;
+use super::passing;
 use super::protocol::{
     About, Answer, Code, Greeting, LONGEST_REQUEST, Problem, Request, ScreenshotArguments,
     ScreenshotResult,
 };
 use super::status::Status;
 use super::stop::{Stop, Woken};
-use super::passing;
 use crate::picture;
 
 /// How many clients are served at a time.
@@ -232,7 +232,7 @@ impl Hall {
             arguments => arguments,
         };
         match request.command.as_str() {
-            "version" => Ok((plain(arguments, || About::this())?, None)),
+            "version" => Ok((plain(arguments, About::this)?, None)),
             "status" => Ok((plain(arguments, || self.service.status())?, None)),
             "screenshot" => {
                 let asked: ScreenshotArguments = serde_json::from_value(arguments)
@@ -310,7 +310,11 @@ fn check_peer(stream: &UnixStream) -> Result<(), Problem> {
     if peer.uid == own || peer.uid.is_root() {
         return Ok(());
     }
-    let message = format!("only user {} may ask, not user {}", own.as_raw(), peer.uid.as_raw());
+    let message = format!(
+        "only user {} may ask, not user {}",
+        own.as_raw(),
+        peer.uid.as_raw()
+    );
     Err(Problem::new(Code::Forbidden, message))
 }
 

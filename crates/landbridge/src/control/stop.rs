@@ -59,8 +59,12 @@ impl Stop {
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         loop {
             let left = deadline.map(|deadline| {
-                Timespec::try_from(deadline.saturating_duration_since(Instant::now()))
-                    .unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 })
+                Timespec::try_from(deadline.saturating_duration_since(Instant::now())).unwrap_or(
+                    Timespec {
+                        tv_sec: 1,
+                        tv_nsec: 0,
+                    },
+                )
             });
             let fds = [Some(self.0.as_fd()), fd];
             let mut fds: Vec<_> = fds

@@ -45,7 +45,10 @@ impl Vm {
             arguments.push(option.to_owned());
             arguments.push(value);
         };
-        add("-machine", format!("{machine},memory-backend=landbridge-ram"));
+        add(
+            "-machine",
+            format!("{machine},memory-backend=landbridge-ram"),
+        );
         add("-m", memory.clone());
         // Shared, because our process reads the guest's memory in place.
         add(
@@ -58,14 +61,20 @@ impl Vm {
         }
         for (number, socket) in sockets.iter().enumerate() {
             let path = escaped(socket)?;
-            add("-chardev", format!("socket,id=landbridge-char{number},path={path}"));
+            add(
+                "-chardev",
+                format!("socket,id=landbridge-char{number},path={path}"),
+            );
             let bus = match self.machine {
                 // The root bus of q35 takes no device at run time, which a
                 // recovery needs.
                 Machine::Q35 => {
                     let port = format!("landbridge-port{number}");
                     let chassis = 200 + number;
-                    add("-device", format!("pcie-root-port,id={port},chassis={chassis}"));
+                    add(
+                        "-device",
+                        format!("pcie-root-port,id={port},chassis={chassis}"),
+                    );
                     format!(",bus={port}")
                 }
                 Machine::Pc | Machine::Microvm => String::new(),
@@ -133,7 +142,11 @@ mod tests {
             assert!(all.contains(part), "{part} in {all}");
         }
         assert!(!arguments(Machine::Pc, &["/a"]).join(" ").contains("bus="));
-        assert!(arguments(Machine::Microvm, &["/a"]).join(" ").contains("microvm,pcie=on"));
+        assert!(
+            arguments(Machine::Microvm, &["/a"])
+                .join(" ")
+                .contains("microvm,pcie=on")
+        );
     }
 
     #[test]
@@ -144,7 +157,16 @@ mod tests {
 
     #[test]
     fn a_shell_gives_the_arguments_back() {
-        let odd = ["plain,a=b", "", "two words", "it's", "$HOME `x` \"y\" \\", "*", "~", "ü"];
+        let odd = [
+            "plain,a=b",
+            "",
+            "two words",
+            "it's",
+            "$HOME `x` \"y\" \\",
+            "*",
+            "~",
+            "ü",
+        ];
         let odd = odd.map(str::to_owned);
         let script = format!("printf '%s\\n' {}", shell_quoted(&odd));
         let output = Command::new("sh").args(["-c", &script]).output().unwrap();

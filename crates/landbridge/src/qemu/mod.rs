@@ -37,7 +37,9 @@ pub fn print(options: &Options, settings: &Settings) -> Result<(), Failure> {
 
 fn of(options: &Options, settings: &Settings) -> anyhow::Result<Vec<String>> {
     if settings.gpus.is_empty() {
-        return Err(anyhow!("there is nothing to connect: name a socket with --gpu"));
+        return Err(anyhow!(
+            "there is nothing to connect: name a socket with --gpu"
+        ));
     }
     let vm = arguments::Vm {
         machine: options.qemu_machine,

@@ -120,7 +120,13 @@ mod tests {
     fn versions_are_found_and_compared() {
         let debian = "QEMU emulator version 11.1.3 (Debian 1:11.1.3+ds-1~bpo13+1)\nCopyright";
         let version = Version::parse(debian).unwrap();
-        assert_eq!(version, Version { major: 11, minor: 1 });
+        assert_eq!(
+            version,
+            Version {
+                major: 11,
+                minor: 1
+            }
+        );
         assert!(version >= NEEDED);
         assert!(Version::parse("QEMU emulator version 10.0.2").unwrap() < NEEDED);
         assert!(Version::parse("QEMU emulator version 11.0.90").unwrap() < NEEDED);
@@ -148,12 +154,22 @@ mod tests {
         let devices = format!("name \"{DEVICE}\", bus PCI");
         assert_eq!(check("11.1.3", &devices), Ok(()));
         assert!(check("10.0.2", &devices).unwrap_err().contains("11.1"));
-        assert!(check("11.1.3", "name \"e1000\"").unwrap_err().contains(DEVICE));
+        assert!(
+            check("11.1.3", "name \"e1000\"")
+                .unwrap_err()
+                .contains(DEVICE)
+        );
     }
 
     #[test]
     fn a_program_that_is_none_is_said_to_be() {
         let program = Program::find(Some(Path::new("/nonexistent/qemu"))).unwrap();
-        assert!(program.check().unwrap_err().to_string().contains("can't run"));
+        assert!(
+            program
+                .check()
+                .unwrap_err()
+                .to_string()
+                .contains("can't run")
+        );
     }
 }

@@ -67,7 +67,10 @@ const PROPERTIES: [(&str, u64); 4] = [
     ("virtio-id", 16),
     ("num_vqs", 2),
     ("vq_size", 256),
-    ("config_size", landbridge_protocol_gpu::CONFIG_SPACE_SIZE as u64),
+    (
+        "config_size",
+        landbridge_protocol_gpu::CONFIG_SPACE_SIZE as u64,
+    ),
 ];
 
 /// Runs `landbridge recover`.
@@ -86,7 +89,10 @@ pub fn command(options: &Options) -> Result<(), Failure> {
 /// backend takes the knock for a VMM that hangs up at once.
 fn check_backend(gpu: &Path) -> anyhow::Result<()> {
     UnixStream::connect(gpu).map(drop).with_context(|| {
-        format!("nobody serves on {}: start `landbridge serve` first", gpu.display())
+        format!(
+            "nobody serves on {}: start `landbridge serve` first",
+            gpu.display()
+        )
     })
 }
 
@@ -108,7 +114,11 @@ impl Old {
         if let Ok(bus) = get("parent_bus")? {
             // The path of the bus ends with its id.
             let path = bus.as_str().unwrap_or_default();
-            old.bus = path.rsplit('/').next().filter(|id| !id.is_empty()).map(str::to_owned);
+            old.bus = path
+                .rsplit('/')
+                .next()
+                .filter(|id| !id.is_empty())
+                .map(str::to_owned);
         }
         for (name, usual) in PROPERTIES {
             let value = get(name)?.unwrap_or(usual.into());
@@ -132,10 +142,12 @@ fn unplug(qmp: &mut Qmp, options: &Options) -> anyhow::Result<()> {
         // A recovery that came this far once goes on from here.
         Err(error) if error.class == "DeviceNotFound" => return Ok(()),
         Err(error) if is_under_way(&error) => {}
-        Err(error) => return Err(error).context(
-            "the device can't be taken out of the running VM: it must be on a bus that takes \
+        Err(error) => {
+            return Err(error).context(
+                "the device can't be taken out of the running VM: it must be on a bus that takes \
              devices at run time (on q35 a pcie-root-port)",
-        ),
+            );
+        }
     }
     let limit = Duration::from_secs(options.patience);
     let answer = qmp.wait_for(limit, |event, data| {

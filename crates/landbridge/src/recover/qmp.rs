@@ -54,7 +54,10 @@ impl Qmp {
         };
         // A monitor serves one client at a time and keeps others waiting.
         let greeting = qmp.line(PATIENCE).with_context(|| {
-            format!("QEMU does not answer at {}: has it another client?", path.display())
+            format!(
+                "QEMU does not answer at {}: has it another client?",
+                path.display()
+            )
         })?;
         ensure!(
             greeting.get("QMP").is_some(),

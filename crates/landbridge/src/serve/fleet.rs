@@ -2,8 +2,8 @@
 //! each guest.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use landbridge_exchange::{Exchange, Limits, Tenant};
@@ -55,7 +55,7 @@ impl Fleet {
         let guest = settings
             .guest
             .clone()
-            .unwrap_or_else(|| format!("of gpu {number}"));
+            .unwrap_or_else(|| format!("gpu{number}"));
         let tenant = self
             .guests
             .entry(guest)
@@ -84,7 +84,10 @@ impl Service for Fleet {
 
     fn screenshot(&self, device: usize, output: u32) -> Result<Shot, Problem> {
         let berth = self.berths.get(device).ok_or_else(|| {
-            let message = format!("there is no device {device}: there are {}", self.berths.len());
+            let message = format!(
+                "there is no device {device}: there are {}",
+                self.berths.len()
+            );
             Problem::new(Code::NoSuchDevice, message)
         })?;
         let station = &berth.station;

@@ -98,7 +98,9 @@ fn control_socket(
     handed_over: Option<Socket>,
 ) -> anyhow::Result<Option<Socket>> {
     match (&settings.control, handed_over) {
-        (Some(_), Some(_)) => Err(anyhow!("a control socket was handed over and --control names another")),
+        (Some(_), Some(_)) => Err(anyhow!(
+            "a control socket was handed over and --control names another"
+        )),
         (Some(path), None) => Socket::make(path).map(Some),
         (None, handed_over) => Ok(handed_over),
     }
@@ -149,6 +151,7 @@ fn end(fleet: &Fleet, stop: &Stop, ended: &mpsc::Receiver<()>) {
     // device up; it must not hold us up.
     if let Err(mpsc::RecvTimeoutError::Timeout) = ended.recv_timeout(FAREWELL) {
         tracing::warn!("a VMM does not let go of its device; leaving it");
+        fleet.stations().for_each(|station| station.socket.remove());
     }
 }
 

@@ -65,7 +65,12 @@ pub struct Options {
     pub qemu: Option<PathBuf>,
 
     /// The VM's memory.
-    #[arg(long, value_name = "SIZE", requires = "print_qemu_args", default_value = "4GiB")]
+    #[arg(
+        long,
+        value_name = "SIZE",
+        requires = "print_qemu_args",
+        default_value = "4GiB"
+    )]
     pub qemu_memory: Size,
 
     /// The VM's machine type.

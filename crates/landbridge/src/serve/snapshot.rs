@@ -10,8 +10,8 @@ use landbridge_exchange::{Buffer, Tenant, Usage};
 
 use super::fleet::{Berth, Fleet};
 use crate::control::status::{
-    BufferStatus, ChargeStatus, ContextStatus, Counters, DeviceStatus, GuestStatus,
-    ImporterStatus, ResourceStatus, ScanoutStatus, ShownStatus, Status,
+    BufferStatus, ChargeStatus, ContextStatus, Counters, DeviceStatus, GuestStatus, ImporterStatus,
+    ResourceStatus, ScanoutStatus, ShownStatus, Status,
 };
 
 pub(super) fn of(fleet: &Fleet) -> Status {

@@ -85,8 +85,12 @@ fn resources(devices: &[DeviceStatus]) -> Option<Table> {
                 resource.id.to_string(),
                 resource.kind.clone(),
                 Size(resource.size).to_string(),
-                resource.buffer.map_or("none".to_owned(), |it| it.to_string()),
-                resource.mapped_at.map_or(String::new(), |it| format!("{it:#x}")),
+                resource
+                    .buffer
+                    .map_or("none".to_owned(), |it| it.to_string()),
+                resource
+                    .mapped_at
+                    .map_or(String::new(), |it| format!("{it:#x}")),
             ]);
         }
     }
@@ -112,11 +116,22 @@ fn guests(guests: &[GuestStatus]) -> Table {
 
 fn buffers(buffers: &[BufferStatus]) -> Option<Table> {
     let mut table = table(&[
-        "buffer", "uuid", "size", "exporter", "model", "caching", "copied", "fences", "importers",
+        "buffer",
+        "uuid",
+        "size",
+        "exporter",
+        "model",
+        "caching",
+        "copied",
+        "fences",
+        "importers",
     ]);
     for buffer in buffers {
         let importers = buffer.importers.iter().map(|importer| {
-            format!("{}: {}, {}", importer.name, importer.method, importer.direction)
+            format!(
+                "{}: {}, {}",
+                importer.name, importer.method, importer.direction
+            )
         });
         table.add_row([
             buffer.buffer.to_string(),

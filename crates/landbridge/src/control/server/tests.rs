@@ -51,7 +51,9 @@ fn exchange(place: &Place, bytes: &[u8]) -> Vec<Value> {
     stream.shutdown(std::net::Shutdown::Write).unwrap();
     let lines = BufReader::new(stream).lines();
     let lines = lines.map_while(Result::ok);
-    let answers: Vec<Value> = lines.map(|line| serde_json::from_str(&line).unwrap()).collect();
+    let answers: Vec<Value> = lines
+        .map(|line| serde_json::from_str(&line).unwrap())
+        .collect();
     assert_eq!(answers[0]["landbridge"]["protocol"], 1);
     answers[1..].to_vec()
 }
@@ -65,7 +67,9 @@ fn a_client_gets_status_and_picture() {
     let mut png = Vec::new();
     std::fs::File::from(file).read_to_end(&mut png).unwrap();
     assert_eq!(png.len() as u64, result.bytes);
-    let mut reader = png::Decoder::new(std::io::Cursor::new(png)).read_info().unwrap();
+    let mut reader = png::Decoder::new(std::io::Cursor::new(png))
+        .read_info()
+        .unwrap();
     let mut pixel = [0; 4];
     reader.next_frame(&mut pixel).unwrap();
     assert_eq!(pixel, [255, 0, 0, 255]);
@@ -130,7 +134,10 @@ fn clients_are_counted_and_places_come_back() {
         .map(|_| Client::connect(&place.path).unwrap())
         .collect();
     let error = Client::connect(&place.path).unwrap_err();
-    assert!(format!("{error:#}").contains("clients are connected"), "{error:#}");
+    assert!(
+        format!("{error:#}").contains("clients are connected"),
+        "{error:#}"
+    );
     assert!(clients[0].status().is_ok());
     clients.clear();
     // Their threads end when they see it.

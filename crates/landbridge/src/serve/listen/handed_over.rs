@@ -41,7 +41,10 @@ impl HandedOver {
         if name.starts_with("gpu") {
             self.gpus.push((name, socket));
         } else if name == "control" {
-            ensure!(self.control.is_none(), "two control sockets were handed over");
+            ensure!(
+                self.control.is_none(),
+                "two control sockets were handed over"
+            );
             self.control = Some(socket);
         } else {
             bail!("a socket named {name:?} was handed over: names are \"control\" and \"gpu…\"");

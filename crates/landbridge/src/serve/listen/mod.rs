@@ -50,9 +50,8 @@ impl Socket {
     }
 
     fn try_make(path: &Path) -> anyhow::Result<Self> {
-        let address = SocketAddrUnix::new(path).map_err(|_| {
-            anyhow!("the path is longer than a socket's can be, 107 bytes")
-        })?;
+        let address = SocketAddrUnix::new(path)
+            .map_err(|_| anyhow!("the path is longer than a socket's can be, 107 bytes"))?;
         let lock = lock_directory(path)?;
         clear(path, &address)?;
         let socket = stream_socket(SocketType::STREAM)?;
@@ -91,7 +90,14 @@ impl Socket {
         self.path.as_deref()
     }
 
-    fn remove(&self) -> anyhow::Result<()> {
+    /// Removes the file, if this process made it and it is still the same.
+    pub fn remove(&self) {
+        if let Err(error) = self.try_remove() {
+            tracing::warn!(path = ?self.path, "the socket's file stays: {error:#}");
+        }
+    }
+
+    fn try_remove(&self) -> anyhow::Result<()> {
         let (Some(path), Some(made)) = (&self.path, self.made) else {
             return Ok(());
         };
@@ -106,14 +112,17 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        if let Err(error) = self.remove() {
-            tracing::warn!(path = ?self.path, "the socket's file stays: {error:#}");
-        }
+        self.remove();
     }
 }
 
 fn stream_socket(kind: SocketType) -> io::Result<OwnedFd> {
-    Ok(socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?)
+    Ok(socket_with(
+        AddressFamily::UNIX,
+        kind,
+        SocketFlags::CLOEXEC,
+        None,
+    )?)
 }
 
 fn identity(path: &Path) -> io::Result<Identity> {
@@ -194,7 +203,10 @@ mod tests {
         let owner = UnixListener::bind(&path).unwrap();
         owner.set_nonblocking(true).unwrap();
         let error = Socket::make(&path).unwrap_err();
-        assert!(format!("{error:#}").contains("another process"), "{error:#}");
+        assert!(
+            format!("{error:#}").contains("another process"),
+            "{error:#}"
+        );
         assert_eq!(
             owner.accept().unwrap_err().kind(),
             io::ErrorKind::WouldBlock

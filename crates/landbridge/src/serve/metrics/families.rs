@@ -29,37 +29,73 @@ type OfDevice = (&'static str, &'static str, fn(&DeviceStatus) -> u64);
 const COUNTERS: [OfDevice; 10] = [
     ("connections", "VMMs that connected", |it| it.connections),
     ("commands", "Commands answered", |it| it.counters.commands),
-    ("refused", "Commands answered with an error", |it| it.counters.refused),
-    ("flushes", "Pictures shown", |it| it.counters.flushes),
-    ("transferred_bytes", "Bytes copied by transfer commands", |it| {
-        it.counters.transferred_bytes
+    ("refused", "Commands answered with an error", |it| {
+        it.counters.refused
     }),
-    ("deferred", "Commands that waited for other users of a buffer", |it| it.counters.deferred),
-    ("stuck", "Commands that waited in vain", |it| it.counters.stuck),
+    ("flushes", "Pictures shown", |it| it.counters.flushes),
+    (
+        "transferred_bytes",
+        "Bytes copied by transfer commands",
+        |it| it.counters.transferred_bytes,
+    ),
+    (
+        "deferred",
+        "Commands that waited for other users of a buffer",
+        |it| it.counters.deferred,
+    ),
+    ("stuck", "Commands that waited in vain", |it| {
+        it.counters.stuck
+    }),
     ("resets", "Resets", |it| it.counters.resets),
-    ("screenshots", "Screenshots taken", |it| it.counters.screenshots),
-    ("screenshot_bytes", "Bytes read for screenshots", |it| it.counters.screenshot_bytes),
+    ("screenshots", "Screenshots taken", |it| {
+        it.counters.screenshots
+    }),
+    ("screenshot_bytes", "Bytes read for screenshots", |it| {
+        it.counters.screenshot_bytes
+    }),
 ];
 
 const GAUGES: [OfDevice; 6] = [
-    ("connected", "Whether a VMM is connected", |it| it.connected.into()),
-    ("resources", "Resources of the guest", |it| it.resources.len() as u64),
-    ("contexts", "Contexts of the guest", |it| it.contexts.len() as u64),
-    ("maps", "Blobs in the window", |it| it.maps as u64),
-    ("waiting", "Commands that wait for other users of a buffer", |it| it.waiting as u64),
-    ("fences_outstanding", "Fenced commands that are not answered", |it| {
-        it.fences_outstanding as u64
+    ("connected", "Whether a VMM is connected", |it| {
+        it.connected.into()
     }),
+    ("resources", "Resources of the guest", |it| {
+        it.resources.len() as u64
+    }),
+    ("contexts", "Contexts of the guest", |it| {
+        it.contexts.len() as u64
+    }),
+    ("maps", "Blobs in the window", |it| it.maps as u64),
+    (
+        "waiting",
+        "Commands that wait for other users of a buffer",
+        |it| it.waiting as u64,
+    ),
+    (
+        "fences_outstanding",
+        "Fenced commands that are not answered",
+        |it| it.fences_outstanding as u64,
+    ),
 ];
 
 impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         let Self(status) = self;
-        one(&mut encoder, "copied_bytes", "Bytes of pixels copied", &ConstCounter::new(status.copied_bytes))?;
+        one(
+            &mut encoder,
+            "copied_bytes",
+            "Bytes of pixels copied",
+            &ConstCounter::new(status.copied_bytes),
+        )?;
         let buffers = status.buffers.len() as u64;
         one(&mut encoder, "buffers", "Living buffers", &gauge(buffers))?;
         let bytes = status.buffers.iter().map(|buffer| buffer.size).sum();
-        one(&mut encoder, "buffer_bytes", "Bytes of living buffers", &gauge(bytes))?;
+        one(
+            &mut encoder,
+            "buffer_bytes",
+            "Bytes of living buffers",
+            &gauge(bytes),
+        )?;
         for (name, help, value) in COUNTERS {
             let name = format!("device_{name}");
             let family = encoder.encode_descriptor(&name, help, None, MetricType::Counter)?;
@@ -70,8 +106,20 @@ impl Collector for Snapshot {
             let family = encoder.encode_descriptor(&name, help, None, MetricType::Gauge)?;
             devices(family, status, |device| gauge(value(device)))?;
         }
-        charges(&mut encoder, status, "guest_used", "What a guest is charged for", |it| it.used)?;
-        charges(&mut encoder, status, "guest_limit", "What a guest may hold", |it| it.limit)
+        charges(
+            &mut encoder,
+            status,
+            "guest_used",
+            "What a guest is charged for",
+            |it| it.used,
+        )?;
+        charges(
+            &mut encoder,
+            status,
+            "guest_limit",
+            "What a guest may hold",
+            |it| it.limit,
+        )
     }
 }
 

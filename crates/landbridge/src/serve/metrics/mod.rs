@@ -96,8 +96,16 @@ fn answer(stream: &TcpStream, service: &dyn Service, stop: &Stop) -> io::Result<
             Err(error) => ("500 Internal Server Error", "text/plain", error.to_string()),
         },
         Asked::Elsewhere => ("404 Not Found", "text/plain", "try /metrics\n".to_owned()),
-        Asked::Otherwise => ("405 Method Not Allowed", "text/plain", "GET only\n".to_owned()),
-        Asked::Nonsense => ("400 Bad Request", "text/plain", "that is no HTTP\n".to_owned()),
+        Asked::Otherwise => (
+            "405 Method Not Allowed",
+            "text/plain",
+            "GET only\n".to_owned(),
+        ),
+        Asked::Nonsense => (
+            "400 Bad Request",
+            "text/plain",
+            "that is no HTTP\n".to_owned(),
+        ),
     };
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
@@ -163,9 +171,9 @@ fn parse(head: &[u8]) -> Option<Asked> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::Shot;
     use crate::control::protocol::{Code, Problem};
     use crate::control::status::{DeviceStatus, Status};
-    use crate::control::Shot;
 
     struct Fake;
 
@@ -197,7 +205,10 @@ mod tests {
     fn a_scraper_gets_the_metrics() {
         let answer = ask(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
-        assert!(answer.contains("\nlandbridge_copied_bytes_total 12\n"), "{answer}");
+        assert!(
+            answer.contains("\nlandbridge_copied_bytes_total 12\n"),
+            "{answer}"
+        );
         assert!(answer.ends_with("# EOF\n"), "{answer}");
     }
 
@@ -209,13 +220,19 @@ mod tests {
             (b"hello\x00\r\n\r\n", "400"),
         ] {
             let answer = ask(request);
-            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+            assert!(
+                answer.starts_with(&format!("HTTP/1.1 {status}")),
+                "{answer}"
+            );
         }
     }
 
     #[test]
     fn a_head_without_end_is_nonsense() {
-        let long = [b"GET /metrics HTTP/1.1\r\nx: ".as_slice(), &[b'x'; 2 * LONGEST_HEAD]];
+        let long = [
+            b"GET /metrics HTTP/1.1\r\nx: ".as_slice(),
+            &[b'x'; 2 * LONGEST_HEAD],
+        ];
         assert!(ask(&long.concat()).starts_with("HTTP/1.1 400"));
     }
 }

@@ -180,9 +180,12 @@ impl Settings {
             .into_iter()
             .enumerate()
             .map(|(number, keys)| {
-                ensure!(keys.socket.is_some(), "a GPU needs a socket");
-                GpuSettings::new(keys, &shared)
-            }.with_context(|| format!("GPU {number}")))
+                {
+                    ensure!(keys.socket.is_some(), "a GPU needs a socket");
+                    GpuSettings::new(keys, &shared)
+                }
+                .with_context(|| format!("GPU {number}"))
+            })
             .collect::<anyhow::Result<Vec<_>>>()?;
         let settings = Self {
             gpus,
@@ -211,7 +214,9 @@ impl Settings {
 fn limits(keys: &LimitKeys) -> anyhow::Result<Limits> {
     let default = Limits::default();
     let limits = Limits {
-        pinned_bytes: keys.pinned_memory.map_or(default.pinned_bytes, |size| size.0),
+        pinned_bytes: keys
+            .pinned_memory
+            .map_or(default.pinned_bytes, |size| size.0),
         buffers: keys.buffers.unwrap_or(default.buffers),
         attachments: keys.attachments.unwrap_or(default.attachments),
         window_maps: keys.window_maps.unwrap_or(default.window_maps),

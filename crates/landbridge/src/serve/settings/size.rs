@@ -34,7 +34,9 @@ impl FromStr for Size {
             }
         };
         let bytes = number.checked_mul(1 << shift);
-        bytes.map(Self).ok_or_else(|| format!("{text:?} is past 2^64 bytes"))
+        bytes
+            .map(Self)
+            .ok_or_else(|| format!("{text:?} is past 2^64 bytes"))
     }
 }
 
@@ -119,7 +121,16 @@ mod tests {
         ] {
             assert_eq!(text.parse(), Ok(Size(bytes)), "{text}");
         }
-        for text in ["", "MiB", "1.5G", "-1", "1MB", "1X", "99999999999999999999", "999999999T"] {
+        for text in [
+            "",
+            "MiB",
+            "1.5G",
+            "-1",
+            "1MB",
+            "1X",
+            "99999999999999999999",
+            "999999999T",
+        ] {
             assert!(text.parse::<Size>().is_err(), "{text}");
         }
     }

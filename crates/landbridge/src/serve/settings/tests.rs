@@ -26,7 +26,16 @@ fn the_command_line_wins_over_the_file() {
     let from_file = settings(file, &[]).unwrap();
     assert_eq!(window(&from_file, 0), Some(512 << 20));
     assert_eq!(from_file.control, Some("file.sock".into()));
-    let line = ["--window", "1GiB", "--control", "line.sock", "--gpu", "a", "--gpu", "b"];
+    let line = [
+        "--window",
+        "1GiB",
+        "--control",
+        "line.sock",
+        "--gpu",
+        "a",
+        "--gpu",
+        "b",
+    ];
     let both = settings(file, &line).unwrap();
     assert_eq!(both.gpus.len(), 2);
     assert_eq!(window(&both, 1), Some(1 << 30));
@@ -77,7 +86,9 @@ fn no_path_serves_two_purposes() {
 
 #[test]
 fn limits_come_from_the_file_and_stay_below_what_kills_a_vmm() {
-    let limits = settings("[limits]\npinned-memory = '64MiB'", &[]).unwrap().limits;
+    let limits = settings("[limits]\npinned-memory = '64MiB'", &[])
+        .unwrap()
+        .limits;
     assert_eq!(limits.pinned_bytes, 64 << 20);
     assert_eq!(limits.buffers, Limits::default().buffers);
     assert!(settings("[limits]\nwindow-maps = 511", &[]).is_err());

@@ -1,0 +1,12 @@
+//! `landbridge serve` as a user runs it: the program itself, real sockets, and
+//! the embedded guest as its VMM.
+
+mod clean_end;
+mod command_line;
+mod daemon;
+mod guests;
+mod hostile_frontend;
+mod many_lives;
+mod recover;
+mod socket_activation;
+mod sockets;
