@@ -4,16 +4,25 @@
 //! A VMM announces its RAM when it connects, and afterwards the windows of
 //! other devices as they are mapped (`ADD_MEM_REG`, `REM_MEM_REG`), so that a
 //! guest's buffer may lie in another device's window.
+//!
+//! Rings and chains are read from these files by mappings of this process. A
+//! file that gets shorter under its mapping would kill the process and every
+//! device in it with SIGBUS, so only those are taken that can't: memfds sealed
+//! against shrinking, as QEMU's `memory-backend-memfd` is, and dma-bufs.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard, Weak};
 
-use landbridge_dmabuf::Identity;
+use landbridge_dmabuf::{DmaBuf, Identity};
 use landbridge_exchange::exporters::guest_pages::{GuestMemory, GuestPiece, NotGuestMemory};
 use landbridge_exchange::ranges::{GuestPhysical, Range};
 use vm_memory::{Address, FileOffset, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
+
+/// How many regions a VMM may announce: as many as the backend tells it that
+/// there are slots (`GET_MAX_MEM_SLOTS`).
+const MAX_REGIONS: usize = 509;
 
 /// One announced region: never empty, its end does not wrap.
 struct Region {
@@ -66,8 +75,14 @@ impl MemoryTable {
     /// Takes over what the VMM announced. Files of regions that were there
     /// before keep their descriptors.
     pub(super) fn replace(&self, memory: &GuestMemoryMmap) -> io::Result<()> {
+        let count = memory.num_regions();
+        if count > MAX_REGIONS {
+            return Err(refuse(format!(
+                "{count} memory regions, and {MAX_REGIONS} are the most"
+            )));
+        }
         let mut regions = self.write();
-        let mut new = Vec::with_capacity(memory.num_regions());
+        let mut new = Vec::with_capacity(count);
         for region in memory.iter() {
             if let Some(place) = region.file_offset() {
                 let start = region.start_addr().raw_value();
@@ -109,6 +124,7 @@ impl Regions {
             Some(known) => (Arc::clone(&known.file), known.identity),
             None => {
                 let file = Arc::new(OwnedFd::from(place.file().try_clone()?));
+                check_firm(&file)?;
                 let identity = Identity::of(&file).map_err(io::Error::other)?;
                 (file, identity)
             }
@@ -128,6 +144,23 @@ impl Regions {
         self.present = present;
         self.past.retain(Ghost::is_alive);
     }
+}
+
+/// Refuses a file that can get shorter under its mapping.
+fn check_firm(file: &OwnedFd) -> io::Result<()> {
+    let sealed = rustix::fs::fcntl_get_seals(file)
+        .is_ok_and(|seals| seals.contains(rustix::fs::SealFlags::SHRINK));
+    if sealed || DmaBuf::try_from(file.try_clone()?).is_ok() {
+        return Ok(());
+    }
+    Err(refuse(
+        "guest memory that can shrink: it must be a memfd sealed against that \
+         (QEMU: -object memory-backend-memfd,share=on)",
+    ))
+}
+
+fn refuse(reason: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, reason.into())
 }
 
 impl GuestMemory for MemoryTable {
@@ -219,6 +252,33 @@ mod tests {
         ] {
             assert_eq!(found(start, len), None, "{start:#x}+{len:#x}");
         }
+    }
+
+    #[test]
+    fn memory_that_can_shrink_is_refused_and_changes_nothing() {
+        let table = MemoryTable::default();
+        let good = file(1);
+        table.replace(&memory(&[(0, PAGE, &good, 0)])).unwrap();
+        let flags = rustix::fs::MemfdFlags::CLOEXEC;
+        let loose = rustix::fs::memfd_create("loose", flags).unwrap();
+        rustix::fs::ftruncate(&loose, PAGE).unwrap();
+        let loose = Arc::new(File::from(loose));
+        let both = memory(&[(0, PAGE, &good, 0), (PAGE, PAGE, &loose, 0)]);
+        assert!(table.replace(&both).is_err());
+        assert!(resolve(&table, 0, PAGE).is_some());
+        assert!(resolve(&table, PAGE, PAGE).is_none());
+    }
+
+    #[test]
+    fn regions_are_as_many_as_the_vmm_was_told() {
+        let table = MemoryTable::default();
+        let ram = file(1);
+        let of = |count: usize| {
+            let starts = (0..count as u64).map(|number| (number * PAGE, PAGE, &ram, 0));
+            memory(&starts.collect::<Vec<_>>())
+        };
+        assert!(table.replace(&of(MAX_REGIONS)).is_ok());
+        assert!(table.replace(&of(MAX_REGIONS + 1)).is_err());
     }
 
     #[test]
