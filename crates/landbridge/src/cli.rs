@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{demo, recover, screenshot, serve, status};
+use crate::{demo, inspect, mapinfo, probe, recover, screenshot, serve, status, top};
 
 /// Zero-copy buffer sharing between a Linux host, its virtual machines and
 /// their devices.
@@ -28,6 +28,14 @@ enum Command {
     Screenshot(screenshot::Options),
     /// Gives a running VM its device back after `serve` died.
     Recover(recover::Options),
+    /// Tells what the dma-bufs of this machine are: caching, holders, devices.
+    Inspect(inspect::Options),
+    /// Shows the dma-bufs of this machine as they come and go.
+    Top(top::Options),
+    /// Tells what every exporter of this machine is like.
+    Probe(probe::Options),
+    /// Tells how one buffer is cached, or serves such answers to others.
+    Mapinfo(mapinfo::Options),
 }
 
 /// Runs what the command line asks for.
@@ -38,6 +46,10 @@ pub fn main() -> ExitCode {
         Command::Status(options) => status::command(&options),
         Command::Screenshot(options) => screenshot::command(&options),
         Command::Recover(options) => recover::command(&options),
+        Command::Inspect(options) => inspect::command(&options),
+        Command::Top(options) => top::command(&options),
+        Command::Probe(options) => probe::command(&options),
+        Command::Mapinfo(options) => mapinfo::command(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
