@@ -7,17 +7,18 @@
 
 mod qmp;
 
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow, bail, ensure};
 use clap::Args;
+use rustix::net::SocketAddrUnix;
 use serde_json::{Map, Value, json};
 
 pub use qmp::{Qmp, Refused};
 
 use crate::failure::Failure;
+use crate::serve::listen::is_alive;
 
 /// The command line of `landbridge recover`.
 #[derive(Debug, Args)]
@@ -85,15 +86,17 @@ pub fn command(options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Makes sure that somebody serves before the device is taken away. The
-/// backend takes the knock for a VMM that hangs up at once.
+/// Makes sure that somebody serves before the device is taken away.
 fn check_backend(gpu: &Path) -> anyhow::Result<()> {
-    UnixStream::connect(gpu).map(drop).with_context(|| {
+    let nobody = || {
         format!(
             "nobody serves on {}: start `landbridge serve` first",
             gpu.display()
         )
-    })
+    };
+    let address = SocketAddrUnix::new(gpu).with_context(nobody)?;
+    ensure!(is_alive(&address).with_context(nobody)?, nobody());
+    Ok(())
 }
 
 /// What the old device was like.

@@ -12,7 +12,7 @@ use crate::qemu::Machine;
 #[command(after_help = "\
 Example:
   landbridge serve --gpu gpu.sock --control control.sock &
-  qemu-system-x86_64 $(landbridge serve --gpu gpu.sock --print-qemu-args) ...
+  eval \"qemu-system-x86_64 $(landbridge serve --gpu gpu.sock --print-qemu-args) ...\"
   landbridge screenshot screen.png --control control.sock
 
 The configuration file has the same keys (gpu, control, metrics, outputs,

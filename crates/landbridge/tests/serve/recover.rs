@@ -81,6 +81,8 @@ fn the_device_is_taken_out_and_put_back_where_it_was() {
     let qemu = qemu(&daemon.path("qmp.sock"), cooperative);
     let output = recover(&daemon, &[]);
     assert!(output.status.success(), "{output:?}");
+    let knocks = daemon.status().devices[0].connections;
+    assert_eq!(knocks, 0, "the backend is QEMU's to connect to");
     let mut asked = qemu.join().unwrap();
     asked.retain(|(command, _)| command != "qom-get");
     let commands: Vec<_> = asked.iter().map(|(command, _)| command.as_str()).collect();

@@ -54,7 +54,7 @@ impl Socket {
             .map_err(|_| anyhow!("the path is longer than a socket's can be, 107 bytes"))?;
         let lock = lock_directory(path)?;
         clear(path, &address)?;
-        let socket = stream_socket(SocketType::STREAM)?;
+        let socket = new_socket(SocketType::STREAM)?;
         // The file gets the mode of the socket: nobody else can connect, not
         // even before a chmod.
         fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
@@ -116,7 +116,7 @@ impl Drop for Socket {
     }
 }
 
-fn stream_socket(kind: SocketType) -> io::Result<OwnedFd> {
+fn new_socket(kind: SocketType) -> io::Result<OwnedFd> {
     Ok(socket_with(
         AddressFamily::UNIX,
         kind,
@@ -142,13 +142,22 @@ fn clear(path: &Path, address: &SocketAddrUnix) -> anyhow::Result<()> {
     if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
         bail!("there is a file that is no socket");
     }
-    match connect(stream_socket(SocketType::DGRAM)?, address) {
-        Err(Errno::CONNREFUSED) => {
+    match is_alive(address).context("can't tell whether another process listens there")? {
+        true => bail!("another process listens there"),
+        false => {
             tracing::info!(path = %path.display(), "replacing a dead socket");
             Ok(unlink(path)?)
         }
-        Err(Errno::PROTOTYPE) | Ok(()) => bail!("another process listens there"),
-        Err(error) => Err(error).context("can't tell whether another process listens there"),
+    }
+}
+
+/// Whether a process listens on the stream socket at `address`; it is not
+/// disturbed.
+pub fn is_alive(address: &SocketAddrUnix) -> io::Result<bool> {
+    match connect(new_socket(SocketType::DGRAM)?, address) {
+        Err(Errno::CONNREFUSED) => Ok(false),
+        Err(Errno::PROTOTYPE) | Ok(()) => Ok(true),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -93,3 +93,15 @@ fn limits_come_from_the_file_and_stay_below_what_kills_a_vmm() {
     assert_eq!(limits.buffers, Limits::default().buffers);
     assert!(settings("[limits]\nwindow-maps = 511", &[]).is_err());
 }
+
+#[test]
+fn the_example_of_the_manual_is_a_configuration() {
+    let manual = include_str!("../../../../../docs/serve.md");
+    let (_, rest) = manual.split_once("```toml\n").unwrap();
+    let (example, _) = rest.split_once("```").unwrap();
+    let settings = settings(example, &[]).unwrap();
+    assert_eq!(settings.gpus.len(), 2);
+    assert_eq!(window(&settings, 0), Some(DEFAULT_WINDOW.0));
+    assert_eq!(settings.gpus[1].mode, Mode::GuestImport);
+    assert_eq!(settings.limits, Limits::default(), "it shows the defaults");
+}
