@@ -13,10 +13,11 @@
 //! [`hostile_guest`]: ../../../crates/landbridge/tests/hostile_guest/main.rs
 //! [address sanitizer]: https://doc.rust-lang.org/nightly/unstable-book/compiler-flags/sanitizer.html#addresssanitizer
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::workspace::{must_succeed, root};
 
@@ -28,7 +29,7 @@ pub(crate) struct Args {}
 const PASSES: &str = "4";
 
 pub(crate) fn run(_args: &Args) -> Result<ExitCode> {
-    let toolchain = match Toolchain::find()? {
+    let toolchain = match Toolchain::find() {
         Ok(toolchain) => toolchain,
         Err(missing) => {
             println!("skipped: the hostile guest under the address sanitizer: {missing}");
@@ -56,35 +57,35 @@ struct Toolchain {
 
 impl Toolchain {
     /// The toolchain, or why there is none.
-    fn find() -> Result<Result<Self, String>> {
-        let version = match nightly("rustc").arg("-vV").output() {
-            Ok(output) if output.status.success() => String::from_utf8(output.stdout)?,
-            Ok(_) => return Ok(Err("no nightly toolchain is installed".to_owned())),
-            Err(error) => return Ok(Err(format!("rustup does not start: {error}"))),
-        };
+    fn find() -> Result<Self, String> {
+        let version = answer(nightly("rustc").arg("-vV"))?;
         let host = version.lines().find_map(|line| line.strip_prefix("host: "));
-        let host = host.context("rustc does not say its host")?.to_owned();
-        let libraries = nightly("rustc")
-            .args(["--print", "target-libdir"])
-            .output()
-            .context("asking rustc for its libraries")?;
-        let libraries = String::from_utf8(libraries.stdout)?;
-        if has_runtime(Path::new(libraries.trim()))? {
-            Ok(Ok(Self { host }))
+        let host = host.ok_or("rustc does not say its host")?.to_owned();
+        let libraries = answer(nightly("rustc").args(["--print", "target-libdir"]))?;
+        if has_runtime(Path::new(libraries.trim())) {
+            Ok(Self { host })
         } else {
-            Ok(Err(format!("nightly has no address sanitizer for {host}")))
+            Err(format!("nightly has no address sanitizer for {host}"))
         }
     }
 }
 
-fn has_runtime(libraries: &Path) -> Result<bool> {
-    for entry in libraries.read_dir().context("reading rustc's libraries")? {
-        let name = entry?.file_name();
-        if name.to_string_lossy().ends_with("_rt.asan.a") {
-            return Ok(true);
+/// What a program says, or why it says nothing.
+fn answer(command: &mut Command) -> Result<String, String> {
+    match command.output() {
+        Err(error) => Err(format!("rustup does not start: {error}")),
+        Ok(output) if !output.status.success() => {
+            Err("no nightly toolchain is installed".to_owned())
         }
+        Ok(output) => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
     }
-    Ok(false)
+}
+
+fn has_runtime(libraries: &Path) -> bool {
+    let is_runtime = |name: OsString| name.to_string_lossy().ends_with("_rt.asan.a");
+    libraries
+        .read_dir()
+        .is_ok_and(|mut files| files.any(|file| file.is_ok_and(|it| is_runtime(it.file_name()))))
 }
 
 /// A program of the nightly toolchain. The cargo that runs us is the pinned
