@@ -16,6 +16,13 @@ pub struct Batch {
 const LONGEST: usize = 6;
 
 impl Batch {
+    /// Takes out the scenarios that need a newer QEMU than this one.
+    pub fn leave_out_newer_than(&mut self, qemu: (u32, u32)) -> Vec<&'static Scenario> {
+        self.scenarios
+            .extract_if(.., |scenario| scenario.needs.qemu > qemu)
+            .collect()
+    }
+
     /// Puts scenarios together that may share a machine: the same storey and
     /// the same devices, programs beside it, and no wish to be alone.
     #[must_use]
@@ -94,4 +101,42 @@ fn ids(scenario: &Scenario) -> Vec<&'static str> {
         .collect();
     ids.sort_unstable();
     ids
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use landbridge_lab_init::scenario::Needs;
+
+    use super::*;
+
+    const fn needing(name: &'static str, qemu: (u32, u32)) -> Scenario {
+        Scenario {
+            name,
+            claim: "",
+            storey: Storey::Host,
+            needs: Needs {
+                qemu,
+                ..Needs::NOTHING
+            },
+            limit: Duration::from_secs(1),
+            expect: Expect::Passes,
+            body: |_| Ok(()),
+        }
+    }
+
+    static OLD: Scenario = needing("old", (10, 9));
+    static EXACT: Scenario = needing("exact", (11, 1));
+    static NEWER: Scenario = needing("newer", (11, 2));
+
+    #[test]
+    fn scenarios_that_need_a_newer_qemu_are_left_out() {
+        let mut batch = Batch::group(&[&OLD, &NEWER, &EXACT]).remove(0);
+        let names = |scenarios: &[&Scenario]| -> Vec<_> {
+            scenarios.iter().map(|scenario| scenario.name).collect()
+        };
+        assert_eq!(names(&batch.leave_out_newer_than((11, 1))), ["newer"]);
+        assert_eq!(names(&batch.scenarios), ["old", "exact"]);
+    }
 }

@@ -56,6 +56,11 @@ fn take(queue: &Mutex<VecDeque<Batch>>) -> Option<Batch> {
 
 /// Runs one batch; what a lost machine leaves over runs in the next one.
 fn run_batch(workshop: &Workshop, mut batch: Batch, each: &dyn Fn(Outcome)) {
+    let qemu = workshop.qemu().version;
+    for scenario in batch.leave_out_newer_than(qemu) {
+        let reason = needs_newer_qemu(scenario.needs.qemu, qemu);
+        each(Outcome::new(scenario, Judgement::Skipped { reason }));
+    }
     let mut boots_left = BOOTS;
     while !batch.scenarios.is_empty() {
         let mut session = Session::new(&batch);
@@ -86,6 +91,10 @@ fn run_batch(workshop: &Workshop, mut batch: Batch, each: &dyn Fn(Outcome)) {
         }
         batch.scenarios = session.left;
     }
+}
+
+fn needs_newer_qemu((major, minor): (u32, u32), (has, has_minor): (u32, u32)) -> String {
+    format!("needs QEMU {major}.{minor}; this one is {has}.{has_minor}")
 }
 
 /// How far a machine came.
