@@ -7,7 +7,7 @@
 //!                        scrape ◀── metrics
 //! ```
 //!
-//! Each device has a [`station`] that serves one VMM after another; all share
+//! Each device has a station that serves one VMM after another; all share
 //! one exchange, so that a buffer of one device is known to the others by its
 //! UUID. The main thread only waits for the signal that ends it all.
 

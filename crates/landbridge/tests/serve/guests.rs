@@ -92,7 +92,7 @@ fn devices_share_one_exchange_and_guests_have_accounts_of_their_own() {
     let daemon = Daemon::start(2);
     let make = |gpu: &Gpu, size| {
         let context = gpu.create_context("test", CapsetId(0)).unwrap();
-        let blob = shared_blob(&gpu, context.id, size).unwrap();
+        let blob = shared_blob(gpu, context.id, size).unwrap();
         gpu.assign_uuid(&blob).unwrap().to_string()
     };
     let (one, two) = (daemon.guest(0), daemon.guest(1));

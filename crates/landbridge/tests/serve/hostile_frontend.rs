@@ -115,8 +115,8 @@ impl Scene {
             if negotiated {
                 frontend.negotiate();
             }
-            frontend.send(request, &vec![0xff; payload], &[]);
-            frontend.send(1, &[], &[]);
+            frontend.post(request, &vec![0xff; payload], &[]);
+            frontend.post(1, &[], &[]);
         }
         if payload == 300 {
             self.survives(&format!("message {request}"), |_| {});

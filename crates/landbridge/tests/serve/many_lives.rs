@@ -11,7 +11,7 @@ use crate::daemon::{Daemon, begin_map, shared_blob};
 /// Makes one of each thing that a guest can make.
 fn use_it(gpu: &Gpu) {
     let context = gpu.create_context("test", CapsetId(0)).unwrap();
-    let blob = shared_blob(&gpu, context.id, 65536).unwrap();
+    let blob = shared_blob(gpu, context.id, 65536).unwrap();
     gpu.assign_uuid(&blob).unwrap();
     let mapping = gpu.map(&blob).unwrap();
     mapping.write(0, b"bytes").unwrap();

@@ -72,6 +72,13 @@ impl Frontend {
 
     /// Sends a message and throws the answer away.
     pub(crate) fn send(&mut self, request: u32, payload: &[u8], fds: &[BorrowedFd<'_>]) {
+        if self.post(request, payload, fds) {
+            let _ = self.0.read(&mut [0; 4096]);
+        }
+    }
+
+    /// Sends a message; false where the program has hung up.
+    pub(crate) fn post(&mut self, request: u32, payload: &[u8], fds: &[BorrowedFd<'_>]) -> bool {
         let header = [request, FLAGS, payload.len() as u32];
         let mut message: Vec<u8> = header.into_iter().flat_map(u32::to_le_bytes).collect();
         message.extend_from_slice(payload);
@@ -81,9 +88,7 @@ impl Frontend {
             assert!(control.push(SendAncillaryMessage::ScmRights(fds)));
         }
         let message = [IoSlice::new(&message)];
-        if sendmsg(&self.0, &message, &mut control, SendFlags::NOSIGNAL).is_ok() {
-            let _ = self.0.read(&mut [0; 4096]);
-        }
+        sendmsg(&self.0, &message, &mut control, SendFlags::NOSIGNAL).is_ok()
     }
 
     /// Agrees to everything that matters.
