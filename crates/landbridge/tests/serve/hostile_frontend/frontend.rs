@@ -91,14 +91,15 @@ impl Frontend {
         sendmsg(&self.0, &message, &mut control, SendFlags::NOSIGNAL).is_ok()
     }
 
-    /// Agrees to everything that matters.
+    /// Agrees to everything that matters. Answers are only asked for from the
+    /// last message on.
     pub(crate) fn negotiate(&mut self) {
-        self.send(SET_OWNER, &[], &[]);
+        self.post(SET_OWNER, &[], &[]);
         // VERSION_1, and that protocol features can be agreed on.
-        self.send(SET_FEATURES, &(1u64 << 32 | 1 << 30).to_le_bytes(), &[]);
+        self.post(SET_FEATURES, &(1u64 << 32 | 1 << 30).to_le_bytes(), &[]);
         // MQ, REPLY_ACK, CONFIG, CONFIGURE_MEM_SLOTS, RESET_DEVICE.
         let protocol = 1u64 | 1 << 3 | 1 << 9 | 1 << 13 | 1 << 15;
-        self.send(SET_PROTOCOL_FEATURES, &protocol.to_le_bytes(), &[]);
+        self.post(SET_PROTOCOL_FEATURES, &protocol.to_le_bytes(), &[]);
     }
 
     pub(crate) fn set_memory(&mut self, regions: &[Region], fds: &[BorrowedFd<'_>]) {
