@@ -7,9 +7,9 @@
 //! Every pixel is checked, every copy is counted, and all must have seen the
 //! same file.
 //!
-//! - [`options`]: what the user asks for; [`machine`]: device and guest;
-//! - [`show`]: the walk, frame by frame; [`check`]: what must hold;
-//! - [`marker`]: what the guest draws; [`report`]: what came out.
+//! - `options`: what the user asks for; `machine`: device and guest;
+//! - `show`: the walk, frame by frame; `check`: what must hold;
+//! - `marker`: what the guest draws; `report`: what came out.
 
 mod check;
 mod machine;
