@@ -2,8 +2,8 @@
 //! sync_file and volatile mappings of them.
 //!
 //! Everything above this crate talks about buffers, terms and importers; this
-//! crate talks to the kernel, and is one of the two places in the workspace
-//! that may use `unsafe`. It promises three things:
+//! crate talks to the kernel, which takes `unsafe` code in a few modules. It
+//! promises three things:
 //!
 //! 1. **Descriptors are typed.** [`DmaBuf`], [`Memfd`] and [`SyncFile`] are
 //!    what they say; public functions take [`AsFd`] and return owned types.
