@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use super::{Answer, CONTROL, Daemon, PORT, Question};
+use super::{Answer, CONTROL, Held, PORT, Question};
 use crate::boot::open_port;
 use crate::virtgpu::Picture;
 
@@ -115,9 +115,18 @@ impl Desk {
     ///
     /// # Errors
     /// When it is gone.
-    pub fn daemon(&mut self) -> Result<Daemon> {
+    pub fn daemon(&mut self) -> Result<Held> {
         let (answer, _) = self.ask(&Question::Daemon)?;
-        answer.daemon.context("nothing about the daemon")
+        answer.held.context("nothing about the daemon")
+    }
+
+    /// Descriptors and memory of this machine's QEMU.
+    ///
+    /// # Errors
+    /// When it can't be found.
+    pub fn vmm(&mut self) -> Result<Held> {
+        let (answer, _) = self.ask(&Question::Vmm)?;
+        answer.held.context("nothing about the VMM")
     }
 
     /// Kills the daemon with SIGKILL.

@@ -38,6 +38,60 @@ pub const SERVE_ONE: &[&str] = &[
     "640x480",
 ];
 
+/// How a GPU is served that allows a few more than 300 maps.
+pub const SERVE_FEW_MAPS: &[&str] = &[
+    "serve",
+    "--gpu",
+    "{run}/gpu0",
+    "--control",
+    "{run}/control",
+    "--config",
+    concat!(env!("CARGO_MANIFEST_DIR"), "/few-maps.toml"),
+];
+
+/// How two GPUs of two outputs each are served.
+pub const SERVE_TWO: &[&str] = &[
+    "serve",
+    "--gpu",
+    "{run}/gpu0",
+    "--gpu",
+    "{run}/gpu1",
+    "--control",
+    "{run}/control",
+    "--outputs",
+    "640x480,800x600",
+];
+
+/// How a GPU is served that imports. Its output is as small as the pictures of
+/// the emulated camera.
+pub const SERVE_IMPORTING: &[&str] = &[
+    "serve",
+    "--gpu",
+    "{run}/gpu0",
+    "--control",
+    "{run}/control",
+    "--gpu-mode",
+    "guest-import",
+    "--outputs",
+    "160x120",
+];
+
+/// How a GPU is served whose host memory is dma-bufs.
+pub const SERVE_UDMABUF: &[&str] = &[
+    "serve",
+    "--gpu",
+    "{run}/gpu0",
+    "--control",
+    "{run}/control",
+    "--host-memory",
+    "udmabuf",
+    "--outputs",
+    "160x120",
+];
+
+/// QEMU's monitor, for `landbridge recover`.
+pub const QMP: Device = Device::new("qmp", &["-qmp", "unix:{run}/qmp,server=on,wait=off"]);
+
 /// The programs for one GPU.
 pub const ONE: &[Beside] = &[serving(SERVE_ONE), DESK];
 
@@ -70,5 +124,31 @@ pub const GPU: Device = Device::new(
         "-device",
         "vhost-user-test-device-pci,id=landbridge-gpu0,chardev=landbridge-char0,\
          virtio-id=16,num_vqs=2,vq_size=256,config_size=24,bus=landbridge-port0",
+    ],
+);
+
+/// A second GPU beside [`GPU`].
+pub const SECOND_GPU: Device = Device::new(
+    "landbridge-gpu-2",
+    &[
+        "-chardev",
+        "socket,id=landbridge-char1,path={run}/gpu1",
+        "-device",
+        "pcie-root-port,id=landbridge-port1,chassis=201",
+        "-device",
+        "vhost-user-test-device-pci,id=landbridge-gpu1,chardev=landbridge-char1,\
+         virtio-id=16,num_vqs=2,vq_size=256,config_size=24,bus=landbridge-port1",
+    ],
+);
+
+/// One GPU in the small machine under KVM, whose memory is the machine's own.
+pub const INNER_GPU: Device = Device::new(
+    "landbridge-inner-gpu",
+    &[
+        "-chardev",
+        "socket,id=landbridge-char0,path={run}/gpu0",
+        "-device",
+        "vhost-user-test-device-pci,id=landbridge-gpu0,chardev=landbridge-char0,\
+         virtio-id=16,num_vqs=2,vq_size=256,config_size=24",
     ],
 );

@@ -34,8 +34,10 @@ enum Question {
     Run { arguments: Vec<String> },
     /// The picture that an output shows, by `landbridge screenshot`.
     Screenshot { device: usize, output: u32 },
-    /// What `landbridge serve` holds of this machine.
+    /// What `landbridge serve` holds.
     Daemon,
+    /// What the machine's own QEMU holds.
+    Vmm,
     /// Kill `landbridge serve` with SIGKILL.
     Kill,
     /// Start `landbridge serve` with these arguments, and wait until it serves.
@@ -58,15 +60,15 @@ struct Answer {
     complaints: String,
     /// Width and height of a picture.
     size: (u32, u32),
-    /// What the daemon holds.
-    daemon: Option<Daemon>,
+    /// What a process holds.
+    held: Option<Held>,
     /// The bytes that follow.
     bytes: usize,
 }
 
-/// What `landbridge serve` holds of the machine that it runs on.
+/// What a process holds of the machine that it runs on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Daemon {
+pub struct Held {
     /// Its process.
     pub pid: i32,
     /// Open descriptors.

@@ -62,7 +62,8 @@ impl Program {
             Question::Screenshot { device, output } => {
                 (answer.size, bytes) = self.screenshot(*device, *output)?;
             }
-            Question::Daemon => answer.daemon = Some(daemon::look(self.pid()?)?),
+            Question::Daemon => answer.held = Some(daemon::look(self.pid()?)?),
+            Question::Vmm => answer.held = Some(daemon::look(daemon::vmm(&self.folder)?)?),
             Question::Kill => self.kill()?,
             Question::Serve { arguments } => self.serve(arguments)?,
             Question::PretendQemu => {

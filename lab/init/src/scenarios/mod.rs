@@ -5,6 +5,7 @@ mod a_dma_buf_is_not_populated_but_touched;
 mod a_guest_reaches_a_program_beside_it;
 mod a_hang_is_a_failure;
 mod a_hole_punched_under_a_udmabuf_splits_it;
+mod a_host_blob_is_the_same_bytes_on_both_sides;
 mod a_kernel_panic_is_a_failure;
 mod a_killed_machine_is_a_failure;
 mod a_machine_boots_with_real_exporters;
@@ -19,6 +20,7 @@ mod heaps_and_sync_files_refuse_what_the_table_says;
 mod kvm_slots_are_refused_as_the_table_says;
 mod prime_refuses_what_the_table_says;
 mod the_first_prime_export_decides_who_may_write;
+mod two_gpus_drive_four_displays;
 mod udmabuf_refuses_what_the_table_says;
 mod vfio_refuses_what_the_table_says;
 
@@ -47,6 +49,8 @@ const SINGLE: &[Scenario] = &[
     a_guest_reaches_a_program_beside_it::SCENARIO,
     a_nested_guest_boots_under_kvm::SCENARIO,
     a_stock_guest_shows_a_picture_on_our_device::SCENARIO,
+    a_host_blob_is_the_same_bytes_on_both_sides::SCENARIO,
+    two_gpus_drive_four_displays::SCENARIO,
     a_crash_is_a_failure::SCENARIO,
     a_hang_is_a_failure::SCENARIO,
     a_kernel_panic_is_a_failure::SCENARIO,

@@ -11,8 +11,12 @@ use crate::sys::drm::{self, Prime};
 use crate::sys::ioctl::ioctl;
 use crate::sys::memory::{How, Map};
 
+/// Memory of the guest.
+pub const GUEST: u32 = 1;
 /// Memory of the host.
 pub const HOST3D: u32 = 2;
+/// Memory of the host, with the guest's as its shadow.
+pub const HOST3D_GUEST: u32 = 3;
 /// The guest may map it.
 pub const MAPPABLE: u32 = 1;
 /// Other processes of the guest may have it.

@@ -1,6 +1,6 @@
 //! One card of the virtio-gpu driver.
 
-use std::fs::{File, OpenOptions, canonicalize, read_dir};
+use std::fs::{File, OpenOptions, canonicalize, read_dir, read_to_string};
 use std::io::{Error, Result};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
@@ -48,6 +48,22 @@ impl Card {
     #[must_use]
     pub fn virtio(&self) -> &str {
         &self.virtio
+    }
+
+    /// The guest-physical address of the window, which is BAR 4.
+    ///
+    /// # Errors
+    /// When the device has none.
+    pub fn window(&self) -> Result<u64> {
+        let device = canonicalize(format!("/sys/bus/virtio/devices/{}", self.virtio))?;
+        let resources = read_to_string(device.with_file_name("resource"))?;
+        resources
+            .lines()
+            .nth(4)
+            .and_then(|line| line.split_whitespace().next()?.strip_prefix("0x"))
+            .and_then(|start| u64::from_str_radix(start, 16).ok())
+            .filter(|start| *start != 0)
+            .ok_or_else(|| Error::other("no BAR 4"))
     }
 
     /// Takes the driver away from the virtio device `virtio`.

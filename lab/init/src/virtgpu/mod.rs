@@ -13,7 +13,7 @@ mod kms;
 mod picture;
 mod wire;
 
-pub use blob::{Blob, CROSS_DEVICE, HOST3D, MAPPABLE, Made, Param, SHAREABLE};
+pub use blob::{Blob, CROSS_DEVICE, GUEST, HOST3D, HOST3D_GUEST, MAPPABLE, Made, Param, SHAREABLE};
 pub use card::Card;
 pub use kms::{Connector, Mode, Screen};
 pub use picture::Picture;
