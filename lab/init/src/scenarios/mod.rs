@@ -16,6 +16,7 @@ mod a_udmabuf_past_its_limits_is_refused;
 mod an_ordinary_user_is_told_that_exporters_are_off_limits;
 mod blobs_are_refused_as_the_table_says;
 mod exporters_are_as_written_down;
+mod foreign_buffers_are_shown_in_place;
 mod heaps_and_sync_files_refuse_what_the_table_says;
 mod kvm_slots_are_refused_as_the_table_says;
 mod prime_refuses_what_the_table_says;
@@ -51,6 +52,7 @@ const SINGLE: &[Scenario] = &[
     a_stock_guest_shows_a_picture_on_our_device::SCENARIO,
     a_host_blob_is_the_same_bytes_on_both_sides::SCENARIO,
     two_gpus_drive_four_displays::SCENARIO,
+    foreign_buffers_are_shown_in_place::SCENARIO,
     a_crash_is_a_failure::SCENARIO,
     a_hang_is_a_failure::SCENARIO,
     a_kernel_panic_is_a_failure::SCENARIO,
