@@ -2,6 +2,7 @@
 
 mod a_crash_is_a_failure;
 mod a_dma_buf_is_not_populated_but_touched;
+mod a_driver_comes_and_goes;
 mod a_guest_reaches_a_program_beside_it;
 mod a_hang_is_a_failure;
 mod a_hole_punched_under_a_udmabuf_splits_it;
@@ -18,6 +19,7 @@ mod blobs_are_refused_as_the_table_says;
 mod exporters_are_as_written_down;
 mod foreign_buffers_are_shown_in_place;
 mod heaps_and_sync_files_refuse_what_the_table_says;
+mod hundreds_of_blobs_live_at_once_and_leave_nothing;
 mod kvm_slots_are_refused_as_the_table_says;
 mod prime_refuses_what_the_table_says;
 mod the_first_prime_export_decides_who_may_write;
@@ -51,7 +53,9 @@ const SINGLE: &[Scenario] = &[
     a_nested_guest_boots_under_kvm::SCENARIO,
     a_stock_guest_shows_a_picture_on_our_device::SCENARIO,
     a_host_blob_is_the_same_bytes_on_both_sides::SCENARIO,
+    hundreds_of_blobs_live_at_once_and_leave_nothing::SCENARIO,
     two_gpus_drive_four_displays::SCENARIO,
+    a_driver_comes_and_goes::SCENARIO,
     foreign_buffers_are_shown_in_place::SCENARIO,
     a_crash_is_a_failure::SCENARIO,
     a_hang_is_a_failure::SCENARIO,
