@@ -16,6 +16,7 @@ mod a_stock_guest_shows_a_picture_on_our_device;
 mod a_udmabuf_past_its_limits_is_refused;
 mod an_ordinary_user_is_told_that_exporters_are_off_limits;
 mod blobs_are_refused_as_the_table_says;
+mod cycles_of_a_blob_leave_nothing_behind;
 mod exporters_are_as_written_down;
 mod foreign_buffers_are_shown_in_place;
 mod heaps_and_sync_files_refuse_what_the_table_says;
@@ -54,6 +55,7 @@ const SINGLE: &[Scenario] = &[
     a_stock_guest_shows_a_picture_on_our_device::SCENARIO,
     a_host_blob_is_the_same_bytes_on_both_sides::SCENARIO,
     hundreds_of_blobs_live_at_once_and_leave_nothing::SCENARIO,
+    cycles_of_a_blob_leave_nothing_behind::SCENARIO,
     two_gpus_drive_four_displays::SCENARIO,
     a_driver_comes_and_goes::SCENARIO,
     foreign_buffers_are_shown_in_place::SCENARIO,
