@@ -94,6 +94,11 @@ impl App {
         if control && matches!(key.code, KeyCode::Char('c' | 'd')) {
             return Then::Quit;
         }
+        // Esc and a key right after it arrive as that key with Alt.
+        if key.modifiers.contains(KeyModifiers::ALT) {
+            self.press(KeyCode::Esc.into());
+            return self.press(key.code.into());
+        }
         if self.editing {
             self.edit(key.code);
             return Then::Draw;
@@ -280,6 +285,9 @@ pub(super) mod tests {
         assert_eq!(typed(&mut app, " "), Then::Look);
         assert_eq!(typed(&mut app, "r"), Then::Look);
         assert_eq!(typed(&mut app, "q"), Then::Quit);
+        typed(&mut app, "/");
+        let esc_then_q = KeyEvent::new(KeyCode::Char('q'), KeyModifiers::ALT);
+        assert_eq!(app.press(esc_then_q), Then::Quit);
         typed(&mut app, "/");
         let control_c = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
         assert_eq!(app.press(control_c), Then::Quit);
