@@ -30,10 +30,10 @@ pub fn table(header: &[&str]) -> Table {
     table.load_style(UTF8_FULL_CONDENSED);
     table.set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(header);
-    if !table.is_tty() {
-        if let Some(columns) = columns() {
-            table.set_width(columns);
-        }
+    if !table.is_tty()
+        && let Some(columns) = columns()
+    {
+        table.set_width(columns);
     }
     table
 }

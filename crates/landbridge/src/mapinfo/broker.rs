@@ -40,9 +40,9 @@ pub(super) fn run(path: &Path, mode: Mode, limit: Duration, json: bool) -> anyho
     };
     let context = || format!("can't listen at {}", path.display());
     let listener = listen(path).with_context(context)?;
-    let made = Broker::new(listener, inspector, limits).and_then(|broker| {
+    let made = Broker::new(listener, inspector, limits).map(|broker| {
         let permissions = Permissions::from_mode(mode.0);
-        Ok((broker, fs::set_permissions(path, permissions)))
+        (broker, fs::set_permissions(path, permissions))
     });
     let (mut broker, permitted) = made.inspect_err(|_| {
         // Nobody will answer there.

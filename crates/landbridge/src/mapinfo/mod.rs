@@ -2,7 +2,7 @@
 //! tells programs without privileges.
 //!
 //! - [`descriptor`]: the descriptor that is asked about; [`answer`]: how it is told;
-//! - [`broker`]: `--broker`.
+//! - [`mod@broker`] serves `--broker`.
 
 mod answer;
 mod broker;

@@ -69,10 +69,10 @@ fn row(inspector: &Inspector, path: &Path) -> Row {
     let mut row = examine(inspector, &what, &buffer);
     if let Outcome::Is(found) = &mut row.found {
         // What is written down goes by driver, which the buffer does not tell.
-        if let (Outcome::Failed(_), Some(driver)) = (&found.mapping, &driver) {
-            if let Ok(info) = inspector.map_info_of_driver(&buffer, Some(driver)) {
-                found.mapping = Outcome::Is(info);
-            }
+        if let (Outcome::Failed(_), Some(driver)) = (&found.mapping, &driver)
+            && let Ok(info) = inspector.map_info_of_driver(&buffer, Some(driver))
+        {
+            found.mapping = Outcome::Is(info);
         }
     }
     row
