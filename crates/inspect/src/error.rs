@@ -104,7 +104,11 @@ pub enum Error {
         address: u64,
     },
     /// Nobody could tell the caching; each way says why.
-    #[error("the caching of {exporter:?} is unknown ({})", Joined(.tried))]
+    #[error(
+        "the caching of {} is unknown ({})",
+        .exporter.as_deref().unwrap_or("this mapping"),
+        Joined(.tried)
+    )]
     Unknown {
         /// The exporter's name as the kernel gives it, if it gave one.
         exporter: Option<String>,

@@ -1,7 +1,7 @@
 //! `landbridge inspect`: the dma-bufs of this machine, or of one process.
 //!
-//! - [`document`]: the JSON, whose keys are stable; `top` prints it too;
-//! - [`table`]: the same for people; [`notes`]: what could not be seen, and why.
+//! - `document`: the JSON, whose keys are stable; `top` prints it too;
+//! - `table`: the same for people; `notes`: what could not be seen, and why.
 
 pub mod document;
 pub mod notes;

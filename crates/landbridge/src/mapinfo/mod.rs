@@ -1,8 +1,8 @@
 //! `landbridge mapinfo`: how CPU mappings of one buffer behave, and the broker that
 //! tells programs without privileges.
 //!
-//! - [`descriptor`]: the descriptor that is asked about; [`answer`]: how it is told;
-//! - [`mod@broker`] serves `--broker`.
+//! - `descriptor`: the descriptor that is asked about; `answer`: how it is told;
+//! - `broker` serves `--broker`.
 
 mod answer;
 mod broker;

@@ -1,9 +1,9 @@
 //! `landbridge probe`: allocates from every exporter that this machine offers and tells
 //! what its buffers are like.
 //!
-//! - [`display`]: dumb buffers of displays; the exporters without a device are the
+//! - `display`: dumb buffers of displays; the exporters without a device are the
 //!   `inspect` crate's;
-//! - [`matrix`]: the rows for people and as JSON.
+//! - `matrix`: the rows for people and as JSON.
 
 mod display;
 mod matrix;

@@ -1,8 +1,8 @@
 //! `landbridge top`: the dma-bufs of this machine as they come and go.
 //!
-//! - [`app`]: what is shown and what keys do to it; no terminal in there;
-//! - [`draw`]: one frame; [`live`]: the loop on a terminal;
-//! - [`order`]: names of the orders.
+//! - `app`: what is shown and what keys do to it; no terminal in there;
+//! - `draw`: one frame; `live`: the loop on a terminal;
+//! - `order`: names of the orders.
 
 mod app;
 mod draw;
