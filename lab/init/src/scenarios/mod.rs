@@ -2,6 +2,7 @@
 
 mod a_crash_is_a_failure;
 mod a_dma_buf_is_not_populated_but_touched;
+mod a_dma_buf_of_the_host_is_a_blob_under_kvm;
 mod a_driver_comes_and_goes;
 mod a_guest_reaches_a_program_beside_it;
 mod a_hang_is_a_failure;
@@ -59,6 +60,7 @@ const SINGLE: &[Scenario] = &[
     two_gpus_drive_four_displays::SCENARIO,
     a_driver_comes_and_goes::SCENARIO,
     foreign_buffers_are_shown_in_place::SCENARIO,
+    a_dma_buf_of_the_host_is_a_blob_under_kvm::SCENARIO,
     a_crash_is_a_failure::SCENARIO,
     a_hang_is_a_failure::SCENARIO,
     a_kernel_panic_is_a_failure::SCENARIO,
