@@ -111,22 +111,45 @@ impl Desk {
         })
     }
 
-    /// Descriptors and memory of the daemon.
+    /// Descriptors and memory of the daemon, at rest.
     ///
     /// # Errors
     /// When it is gone.
     pub fn daemon(&mut self) -> Result<Held> {
-        let (answer, _) = self.ask(&Question::Daemon)?;
-        answer.held.context("nothing about the daemon")
+        self.at_rest(&Question::Daemon)
     }
 
-    /// Descriptors and memory of this machine's QEMU.
+    /// Descriptors and memory of this machine's QEMU, at rest.
     ///
     /// # Errors
     /// When it can't be found.
     pub fn vmm(&mut self) -> Result<Held> {
-        let (answer, _) = self.ask(&Question::Vmm)?;
-        answer.held.context("nothing about the VMM")
+        self.at_rest(&Question::Vmm)
+    }
+
+    /// What a process holds once that has not changed for a while: the last
+    /// client's connection is closed a moment after the client has gone. The
+    /// last answer is returned in any case.
+    fn at_rest(&mut self, question: &Question) -> Result<Held> {
+        let start = Instant::now();
+        let mut last = self.held(question)?;
+        let mut same = 0;
+        while same < 5 && start.elapsed() < Duration::from_secs(5) {
+            std::thread::sleep(Duration::from_millis(40));
+            let now = self.held(question)?;
+            same = if now.descriptors == last.descriptors {
+                same + 1
+            } else {
+                0
+            };
+            last = now;
+        }
+        Ok(last)
+    }
+
+    fn held(&mut self, question: &Question) -> Result<Held> {
+        let (answer, _) = self.ask(question)?;
+        answer.held.context("nothing about that process")
     }
 
     /// Kills the daemon with SIGKILL.

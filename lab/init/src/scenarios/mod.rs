@@ -3,7 +3,6 @@
 mod a_crash_is_a_failure;
 mod a_dma_buf_is_not_populated_but_touched;
 mod a_dma_buf_of_the_host_is_a_blob_under_kvm;
-mod a_driver_comes_and_goes;
 mod a_guest_reaches_a_program_beside_it;
 mod a_hang_is_a_failure;
 mod a_hole_punched_under_a_udmabuf_splits_it;
@@ -58,7 +57,6 @@ const SINGLE: &[Scenario] = &[
     hundreds_of_blobs_live_at_once_and_leave_nothing::SCENARIO,
     cycles_of_a_blob_leave_nothing_behind::SCENARIO,
     two_gpus_drive_four_displays::SCENARIO,
-    a_driver_comes_and_goes::SCENARIO,
     foreign_buffers_are_shown_in_place::SCENARIO,
     a_dma_buf_of_the_host_is_a_blob_under_kvm::SCENARIO,
     a_crash_is_a_failure::SCENARIO,
