@@ -1,6 +1,5 @@
 //! Developer commands, run as `cargo xtask COMMAND`: one file each.
 
-mod ci;
 mod clip;
 mod lab;
 mod sanitizer;
@@ -27,8 +26,6 @@ enum Command {
     Sanitizer(sanitizer::Args),
     /// Makes the clip that the demo plays.
     Clip(clip::Args),
-    /// Runs what CI runs: format, lints, docs, then every test.
-    Ci(ci::Args),
 }
 
 fn main() -> anyhow::Result<std::process::ExitCode> {
@@ -37,6 +34,5 @@ fn main() -> anyhow::Result<std::process::ExitCode> {
         Command::Lab(args) => lab::run(&args),
         Command::Sanitizer(args) => sanitizer::run(&args),
         Command::Clip(args) => clip::run(&args),
-        Command::Ci(args) => ci::run(&args),
     }
 }
