@@ -1,5 +1,9 @@
 //! The recorder that a scenario's body writes its checks to.
 
+mod kernel;
+
+pub use kernel::KnownWarning;
+
 use std::fmt;
 use std::fs::File;
 use std::io::Write as _;
@@ -9,6 +13,8 @@ use rustix::io::Errno;
 use crate::report::{Ask, Event, Verdict};
 use crate::sys::answer;
 
+use kernel::{Warning, Watch};
+
 /// Records checks and sends each to the host as it is made.
 #[derive(Debug)]
 pub struct Checks {
@@ -16,13 +22,9 @@ pub struct Checks {
     port: File,
     made: usize,
     wrong: Vec<String>,
-    complaints: u64,
+    kernel: Option<Watch>,
+    known: Vec<KnownWarning>,
 }
-
-/// Bits of /proc/sys/kernel/tainted that say that the kernel found something
-/// wrong with itself: an oops, a warning, a soft lockup
-/// (Documentation/admin-guide/tainted-kernels.rst).
-const COMPLAINTS: u64 = 1 << 7 | 1 << 9 | 1 << 14;
 
 impl Checks {
     /// A recorder for `scenario` that writes events to `port`.
@@ -33,7 +35,8 @@ impl Checks {
             port,
             made: 0,
             wrong: Vec::new(),
-            complaints: complaints(),
+            kernel: Some(Watch::new()),
+            known: Vec::new(),
         }
     }
 
@@ -95,6 +98,12 @@ impl Checks {
         });
     }
 
+    /// Declares warnings that the stock kernel may give while this body runs,
+    /// through no fault of ours. Any other one still fails the scenario.
+    pub fn excuse(&mut self, known: &[KnownWarning]) {
+        self.known.extend(known);
+    }
+
     /// Asks the host for something.
     pub fn ask(&mut self, ask: Ask) {
         self.send(&Event::Ask {
@@ -105,19 +114,31 @@ impl Checks {
 
     /// Sends the verdict that follows from `outcome` and the checks made.
     pub fn finish(mut self, outcome: anyhow::Result<()>) {
-        let new = complaints() & !self.complaints;
-        if new != 0 {
-            self.holds(
-                "the kernel has no complaint",
-                false,
-                format!("tainted {new:#x}"),
-            );
+        if let Some(watch) = self.kernel.take() {
+            self.judge_kernel(watch);
         }
         let verdict = self.verdict(outcome);
         self.send(&Event::End {
             scenario: self.scenario.into(),
             verdict,
         });
+    }
+
+    fn judge_kernel(&mut self, watch: Watch) {
+        const CLAIM: &str = "the kernel has no complaint";
+        let (warnings, trouble) = watch.end();
+        for Warning { function, text } in warnings {
+            match self.known.iter().find(|known| known.function == function) {
+                Some(known) => self.note(format!("known warning in {function}: {}", known.reason)),
+                None => {
+                    self.holds(CLAIM, false, format!("a warning in {function}"));
+                    self.note(text.join("\n"));
+                }
+            }
+        }
+        if let Some(trouble) = trouble {
+            self.holds(CLAIM, false, trouble);
+        }
     }
 
     fn verdict(&self, outcome: anyhow::Result<()>) -> Verdict {
@@ -163,14 +184,6 @@ impl Checks {
     fn send(&mut self, event: &Event) {
         send(&mut self.port, event);
     }
-}
-
-fn complaints() -> u64 {
-    std::fs::read_to_string("/proc/sys/kernel/tainted")
-        .ok()
-        .and_then(|bits| bits.trim().parse::<u64>().ok())
-        .unwrap_or(0)
-        & COMPLAINTS
 }
 
 /// Writes `event` as one line, in one write.
