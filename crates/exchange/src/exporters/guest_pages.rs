@@ -7,16 +7,29 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use landbridge_dmabuf::{Access, CpuAccess as Bracket, Identity, Mapping, Piece, Storage};
+use landbridge_dmabuf::{Access, CpuAccess as Bracket, Identity, Storage};
 
 use crate::caching::{Caching, CachingSource, KnownCaching};
 use crate::error::Error;
 use crate::exporter::{Exporter, Memory};
-use crate::ranges::{GuestPhysical, Range, RangeList};
+use crate::ranges::{BadRange, Contents, File, GuestPhysical, Notes, Provider, Range, RangeList};
 use crate::terms::{Direction, MemoryModel, Offer};
 
 const NAME: &str = "guest pages";
 const PAGE: u64 = 4096;
+
+const CACHING: KnownCaching = KnownCaching {
+    caching: Caching::WriteBack,
+    source: CachingSource::Rule("guest memory is page cache of this host"),
+};
+
+/// What is said of a guest's pages.
+const NOTES: Notes = Notes {
+    provider: Provider::Guest,
+    contents: Contents::Shared { cpu: Some(CACHING) },
+    peer_to_peer: false,
+    snooped: true,
+};
 
 /// A part of a file that backs a guest's memory.
 #[derive(Debug, Clone)]
@@ -49,7 +62,8 @@ pub trait GuestMemory: Send + Sync {
 #[derive(Debug)]
 pub struct GuestPages {
     ranges: RangeList<GuestPhysical>,
-    pieces: Vec<GuestPiece>,
+    /// The same bytes in the files behind them.
+    files: RangeList<File>,
     size: u64,
 }
 
@@ -68,7 +82,8 @@ impl GuestPages {
                 ranges.size()
             )));
         }
-        let mut pieces = Vec::with_capacity(ranges.as_slice().len());
+        let mut guest = RangeList::new(GuestPhysical, NOTES);
+        let mut files: Option<RangeList<File>> = None;
         for range in ranges.as_slice() {
             if !range.start().is_multiple_of(PAGE) || !range.len().is_multiple_of(PAGE) {
                 return Err(refuse(format!("{range} is not whole pages")));
@@ -81,18 +96,29 @@ impl GuestPages {
             if sum != Some(range.len()) {
                 return Err(refuse(format!("the files behind {range} do not fill it")));
             }
-            pieces.extend(resolved);
+            let bad = |error: BadRange| refuse(error.to_string());
+            for piece in resolved {
+                let file = File::new(piece.file);
+                let files = files.get_or_insert_with(|| RangeList::new(file.clone(), NOTES));
+                files.begin_run(file, NOTES);
+                files
+                    .push(Range::new(piece.offset, piece.len).map_err(bad)?)
+                    .map_err(bad)?;
+            }
+            guest.push(*range).map_err(bad)?;
         }
+        let files = files.ok_or_else(|| refuse("there are no pages".to_owned()))?;
         Ok(Self {
-            ranges,
-            pieces,
+            ranges: guest,
+            files,
             size,
         })
     }
 
-    /// How many pieces of files make up the pages.
-    pub fn pieces(&self) -> usize {
-        self.pieces.len()
+    /// The same bytes in the files behind the guest's pages; at least
+    /// [`size`](Exporter::size) of them.
+    pub fn files(&self) -> &RangeList<File> {
+        &self.files
     }
 }
 
@@ -116,10 +142,7 @@ impl Exporter for GuestPages {
         Offer {
             model: MemoryModel::Pinned,
             cpu: true,
-            caching: Some(KnownCaching {
-                caching: Caching::WriteBack,
-                source: CachingSource::Rule("guest memory is page cache of this host"),
-            }),
+            caching: Some(CACHING),
             writable: true,
             // The guest reaches its own pages whenever it likes.
             exclusive: false,
@@ -130,20 +153,17 @@ impl Exporter for GuestPages {
 
     fn identity(&self) -> Option<Identity> {
         // One file, or none that stands for the whole.
-        let (first, rest) = self.pieces.split_first()?;
-        rest.iter()
-            .all(|piece| Arc::ptr_eq(&piece.file, &first.file))
-            .then(|| Identity::of(&first.file).ok())?
+        match self.files.runs() {
+            [run] => Identity::of(run.space()).ok(),
+            _ => None,
+        }
     }
 
     fn map(&self, access: Access) -> Result<Memory, Error> {
-        let pieces: Vec<_> = self
-            .pieces
-            .iter()
-            .map(|piece| Piece::new(&piece.file, piece.offset, piece.len).trusting_owner())
-            .collect();
+        let missing = || refuse("it can't be mapped".to_owned());
+        let pages = self.files.all().cpu().ok_or_else(missing)?;
         Ok(Memory::Stitched {
-            mapping: Mapping::stitch(&pieces, access)?,
+            mapping: pages.map(access)?,
             size: usize::try_from(self.size).map_err(|_| refuse("it is too large".to_owned()))?,
         })
     }
