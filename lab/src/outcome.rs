@@ -115,6 +115,9 @@ impl fmt::Display for Outcome {
                 for check in self.checks.iter().filter(|check| !check.ok) {
                     write!(f, "\n    wrong: {}: {}", check.check, check.detail)?;
                 }
+                for note in &self.notes {
+                    write!(f, "\n    note: {}", note.replace('\n', "\n        "))?;
+                }
                 for line in console {
                     write!(f, "\n    | {line}")?;
                 }
