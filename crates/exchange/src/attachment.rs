@@ -21,7 +21,7 @@ pub struct Attachment {
     importer: String,
     number: u64,
     terms: Terms,
-    _charge: Charge,
+    _charges: Vec<Charge>,
 }
 
 impl Attachment {
@@ -32,7 +32,10 @@ impl Attachment {
     ) -> Result<Self, Error> {
         let name = importer.name();
         let terms = buffer.ask(&name, &importer.needs())?;
-        let charge = tenant.charge(Resource::Attachments, 1)?;
+        let mut charges = vec![tenant.charge(Resource::Attachments, 1)?];
+        if terms.pins() {
+            charges.push(tenant.charge(Resource::PinnedBytes, buffer.size())?);
+        }
         let number = buffer.add_importer(ImporterStatus {
             name: name.clone(),
             terms,
@@ -43,7 +46,7 @@ impl Attachment {
             importer: name,
             number,
             terms,
-            _charge: charge,
+            _charges: charges,
         })
     }
 
@@ -122,7 +125,8 @@ impl Attachment {
         } else {
             Readiness::Read
         };
-        match self.buffer.exporter().storage().and_then(Storage::dma_buf) {
+        let storage = self.buffer.exporter().storage();
+        match storage.as_ref().and_then(Storage::dma_buf) {
             Some(buffer) => Ok(buffer.wait_until_ready(readiness, deadline)?),
             None => Ok(()),
         }
@@ -133,7 +137,7 @@ impl Attachment {
         Ok(self.storage(Method::Descriptor)?.lend()?)
     }
 
-    fn storage(&self, method: Method) -> Result<&Storage, Error> {
+    fn storage(&self, method: Method) -> Result<Storage, Error> {
         self.require(method)?;
         let missing = || self.refusal(Unmet::Method(method));
         Ok(self.buffer.exporter().storage().ok_or_else(missing)?)

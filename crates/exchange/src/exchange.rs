@@ -50,33 +50,37 @@ impl Exchange {
         exporter: impl Exporter + 'static,
         tenant: &Tenant,
     ) -> Result<Buffer, Error> {
-        let mut charges = vec![tenant.charge(Resource::Buffers, 1)?];
-        if exporter.offer().model == MemoryModel::Pinned {
-            charges.push(tenant.charge(Resource::PinnedBytes, exporter.size())?);
+        let offer = exporter.offer();
+        if let Some(contradiction) = offer.contradiction() {
+            return Err(Error::Export {
+                exporter: exporter.name(),
+                reason: contradiction.to_owned(),
+            });
         }
+        let charges = charge(tenant, exporter.size(), offer.model)?;
         Ok(self.admit(exporter, charges))
     }
 
-    /// Takes in memory that is yet to be allocated: `size` pinned bytes are
-    /// charged before `make` is called, so that nobody makes this machine
+    /// Takes in memory that is yet to be allocated: `size` bytes of this model
+    /// are charged before `make` is called, so that nobody makes this machine
     /// allocate what they may not have. Where `make` fails, nothing is charged.
     ///
-    /// `make` must give pinned memory of exactly `size` bytes.
+    /// `make` must give memory of this model and of exactly `size` bytes.
     pub fn publish_with<E: Exporter + 'static>(
         &self,
         size: u64,
+        model: MemoryModel,
         tenant: &Tenant,
         make: impl FnOnce() -> Result<E, Error>,
     ) -> Result<Buffer, Error> {
-        let charges = vec![
-            tenant.charge(Resource::Buffers, 1)?,
-            tenant.charge(Resource::PinnedBytes, size)?,
-        ];
+        let charges = charge(tenant, size, model)?;
         let exporter = make()?;
-        if exporter.size() != size || exporter.offer().model != MemoryModel::Pinned {
+        if exporter.size() != size || exporter.offer().model != model {
             return Err(Error::Export {
                 exporter: exporter.name(),
-                reason: format!("{size:#x} pinned bytes were paid for, and it made something else"),
+                reason: format!(
+                    "{size:#x} {model} bytes were paid for, and it made something else"
+                ),
             });
         }
         Ok(self.admit(exporter, charges))
@@ -116,6 +120,18 @@ impl Exchange {
     pub fn copied_bytes(&self) -> u64 {
         self.0.copied.load(Ordering::Relaxed)
     }
+}
+
+/// What a tenant pays for a buffer.
+fn charge(tenant: &Tenant, size: u64, model: MemoryModel) -> Result<Vec<Charge>, Error> {
+    let mut charges = vec![
+        tenant.charge(Resource::Buffers, 1)?,
+        tenant.charge(Resource::Bytes, size)?,
+    ];
+    if model == MemoryModel::Pinned {
+        charges.push(tenant.charge(Resource::PinnedBytes, size)?);
+    }
+    Ok(charges)
 }
 
 impl std::fmt::Debug for Exchange {

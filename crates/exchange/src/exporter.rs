@@ -38,8 +38,9 @@ pub trait Exporter: Send + Sync {
     /// none.
     fn begin_access(&self, direction: Direction) -> Result<Bracket<'_>, Error>;
 
-    /// The memory with its ledger, where a descriptor can be lent.
-    fn storage(&self) -> Option<&Storage>;
+    /// The memory with its ledger, where a descriptor can be lent: what backs
+    /// the buffer now.
+    fn storage(&self) -> Option<Storage>;
 
     /// The memory as guest-physical ranges, where the guest brought it.
     fn ranges(&self) -> Option<&RangeList<GuestPhysical>>;

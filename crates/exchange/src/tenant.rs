@@ -17,9 +17,23 @@ pub enum Resource {
     Attachments,
     /// Mappings in a guest's window at the same time.
     WindowMaps,
+    /// Bytes of buffers, whatever may happen to them.
+    Bytes,
+    /// CPU mappings in this process.
+    Mappings,
 }
 
-const RESOURCES: usize = 4;
+impl Resource {
+    /// All that there are.
+    pub const ALL: [Self; 6] = [
+        Self::PinnedBytes,
+        Self::Buffers,
+        Self::Attachments,
+        Self::WindowMaps,
+        Self::Bytes,
+        Self::Mappings,
+    ];
+}
 
 impl fmt::Display for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -28,6 +42,8 @@ impl fmt::Display for Resource {
             Self::Buffers => "buffers",
             Self::Attachments => "attachments",
             Self::WindowMaps => "window maps",
+            Self::Bytes => "bytes",
+            Self::Mappings => "mappings",
         })
     }
 }
@@ -43,6 +59,10 @@ pub struct Limits {
     pub attachments: u64,
     /// Mappings in a guest's window. QEMU aborts past 511.
     pub window_maps: u64,
+    /// Bytes of buffers, pinned or not.
+    pub bytes: u64,
+    /// CPU mappings in this process.
+    pub mappings: u64,
 }
 
 impl Limits {
@@ -52,20 +72,26 @@ impl Limits {
         buffers: u64::MAX,
         attachments: u64::MAX,
         window_maps: u64::MAX,
+        bytes: u64::MAX,
+        mappings: u64::MAX,
     };
 
-    fn of(&self, resource: Resource) -> u64 {
+    /// The most of `resource`.
+    pub fn of(&self, resource: Resource) -> u64 {
         match resource {
             Resource::PinnedBytes => self.pinned_bytes,
             Resource::Buffers => self.buffers,
             Resource::Attachments => self.attachments,
             Resource::WindowMaps => self.window_maps,
+            Resource::Bytes => self.bytes,
+            Resource::Mappings => self.mappings,
         }
     }
 }
 
-/// A guest's limits where nobody set others: 1 GiB, 16,384 buffers, 65,536
-/// attachments, 500 window maps.
+/// A guest's limits where nobody set others: 1 GiB in all, of which all may be
+/// pinned, 16,384 buffers, 65,536 attachments and as many mappings, 500 window
+/// maps.
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -73,6 +99,8 @@ impl Default for Limits {
             buffers: 1 << 14,
             attachments: 1 << 16,
             window_maps: 500,
+            bytes: 1 << 30,
+            mappings: 1 << 16,
         }
     }
 }
@@ -96,12 +124,12 @@ pub struct OverLimit {
 struct Account {
     name: String,
     limits: Limits,
-    used: Mutex<[u64; RESOURCES]>,
+    used: Mutex<[u64; Resource::ALL.len()]>,
     parent: Option<Tenant>,
 }
 
 impl Account {
-    fn used(&self) -> MutexGuard<'_, [u64; RESOURCES]> {
+    fn used(&self) -> MutexGuard<'_, [u64; Resource::ALL.len()]> {
         // Each change is one addition or subtraction.
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use landbridge_exchange::exporters::HostMemory;
 use landbridge_exchange::exporters::guest_pages::GuestMemory;
 use landbridge_exchange::importers::window::Window;
+use landbridge_exchange::terms::MemoryModel;
 use landbridge_exchange::{Buffer, Exchange, Tenant};
 use landbridge_protocol_gpu::{ControlHeader, Features};
 
@@ -93,7 +94,10 @@ impl Core {
     pub(crate) fn allocate(&self, name: &str, size: u64) -> Result<Buffer, Error> {
         let kind = self.config.host_memory;
         let make = || HostMemory::allocate(name, size, kind);
-        Ok(self.exchange.publish_with(size, self.tenant(), make)?)
+        let model = MemoryModel::Pinned;
+        Ok(self
+            .exchange
+            .publish_with(size, model, self.tenant(), make)?)
     }
 
     /// The features that the driver accepted.

@@ -1,10 +1,12 @@
 //! Bracketing CPU access, so that caches and fences are right:
 //! `DMA_BUF_IOCTL_SYNC`.
 
+use std::ops::Deref;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::Instant;
 
-use crate::dma_buf::{DmaBufOps, Readiness};
+use crate::dma_buf::{DmaBuf, DmaBufOps, Readiness};
 use crate::error::Result;
 use crate::sys;
 use crate::sys::uapi::{SYNC_END, SYNC_READ, SYNC_WRITE};
@@ -43,8 +45,26 @@ impl Direction {
 #[must_use = "the access ends when this is dropped"]
 pub struct CpuAccess<'a> {
     /// `None` for memory that needs no bracket, or once it has ended.
-    buffer: Option<&'a DmaBufOps>,
+    buffer: Option<Held<'a>>,
     direction: Direction,
+}
+
+/// The dma-buf of an access: somebody else's, or one that the access keeps.
+#[derive(Debug)]
+enum Held<'a> {
+    Borrowed(&'a DmaBufOps),
+    Kept(Arc<DmaBuf>),
+}
+
+impl Deref for Held<'_> {
+    type Target = DmaBufOps;
+
+    fn deref(&self) -> &DmaBufOps {
+        match self {
+            Self::Borrowed(buffer) => buffer,
+            Self::Kept(buffer) => buffer,
+        }
+    }
 }
 
 impl DmaBufOps {
@@ -60,7 +80,7 @@ impl DmaBufOps {
     pub fn begin_access(&self, direction: Direction) -> Result<CpuAccess<'_>> {
         self.sync(direction.bits())?;
         Ok(CpuAccess {
-            buffer: Some(self),
+            buffer: Some(Held::Borrowed(self)),
             direction,
         })
     }
@@ -93,6 +113,15 @@ impl CpuAccess<'_> {
             buffer: None,
             direction,
         }
+    }
+
+    /// Begins access to a dma-buf that the access keeps alive itself.
+    pub(crate) fn keeping(buffer: Arc<DmaBuf>, direction: Direction) -> Result<CpuAccess<'static>> {
+        buffer.sync(direction.bits())?;
+        Ok(CpuAccess {
+            buffer: Some(Held::Kept(buffer)),
+            direction,
+        })
     }
 
     /// What it allows.

@@ -70,7 +70,7 @@ struct Inner {
 #[derive(Debug)]
 enum Memory {
     Memfd(Memfd),
-    DmaBuf(DmaBuf),
+    DmaBuf(Arc<DmaBuf>),
 }
 
 impl Storage {
@@ -107,7 +107,12 @@ impl Storage {
 
     fn of_dmabuf(buffer: DmaBuf, secluded: bool) -> Result<Self> {
         let (size, identity) = (buffer.size()?, buffer.identity()?);
-        Ok(Self::new(Memory::DmaBuf(buffer), size, identity, secluded))
+        Ok(Self::new(
+            Memory::DmaBuf(Arc::new(buffer)),
+            size,
+            identity,
+            secluded,
+        ))
     }
 
     fn new(memory: Memory, size: u64, identity: Identity, secluded: bool) -> Self {
@@ -184,14 +189,14 @@ impl Storage {
     }
 
     /// Begins CPU access through mappings of it; needed for a dma-buf, and
-    /// nothing for a memfd.
+    /// nothing for a memfd. The access keeps the dma-buf alive.
     ///
     /// # Errors
     /// [`Error::Sys`], as the exporter answers.
-    pub fn begin_access(&self, direction: Direction) -> Result<CpuAccess<'_>> {
-        match self.dma_buf() {
-            Some(buffer) => buffer.begin_access(direction),
-            None => Ok(CpuAccess::unneeded(direction)),
+    pub fn begin_access(&self, direction: Direction) -> Result<CpuAccess<'static>> {
+        match &self.inner.memory {
+            Memory::DmaBuf(buffer) => CpuAccess::keeping(Arc::clone(buffer), direction),
+            Memory::Memfd(_) => Ok(CpuAccess::unneeded(direction)),
         }
     }
 

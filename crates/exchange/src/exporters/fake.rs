@@ -26,7 +26,7 @@ pub struct FakeExporter {
 }
 
 impl FakeExporter {
-    /// Everything that can be offered.
+    /// Everything that can be offered at once.
     pub const EVERYTHING: Offer = Offer {
         model: MemoryModel::Pinned,
         cpu: true,
@@ -38,6 +38,9 @@ impl FakeExporter {
         exclusive: true,
         descriptor: true,
         ranges: true,
+        dma: true,
+        snooped: Some(true),
+        ..Offer::NOTHING
     };
 
     /// A buffer of `size` bytes without any memory.
@@ -100,8 +103,8 @@ impl Exporter for FakeExporter {
         }
     }
 
-    fn storage(&self) -> Option<&Storage> {
-        self.storage.as_ref()
+    fn storage(&self) -> Option<Storage> {
+        self.storage.clone()
     }
 
     fn ranges(&self) -> Option<&RangeList<GuestPhysical>> {

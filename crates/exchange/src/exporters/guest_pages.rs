@@ -146,8 +146,8 @@ impl Exporter for GuestPages {
             writable: true,
             // The guest reaches its own pages whenever it likes.
             exclusive: false,
-            descriptor: false,
             ranges: true,
+            ..Offer::NOTHING
         }
     }
 
@@ -172,7 +172,7 @@ impl Exporter for GuestPages {
         Ok(Bracket::unneeded(direction.into()))
     }
 
-    fn storage(&self) -> Option<&Storage> {
+    fn storage(&self) -> Option<Storage> {
         None
     }
 

@@ -108,7 +108,7 @@ impl Exporter for HostMemory {
             writable: true,
             exclusive: self.storage.can_be_exclusive(),
             descriptor: true,
-            ranges: false,
+            ..Offer::NOTHING
         }
     }
 
@@ -124,8 +124,8 @@ impl Exporter for HostMemory {
         Ok(self.storage.begin_access(direction.into())?)
     }
 
-    fn storage(&self) -> Option<&Storage> {
-        Some(&self.storage)
+    fn storage(&self) -> Option<Storage> {
+        Some(self.storage.clone())
     }
 
     fn ranges(&self) -> Option<&RangeList<GuestPhysical>> {

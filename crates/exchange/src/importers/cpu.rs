@@ -9,7 +9,7 @@ use crate::exporter::Memory;
 use crate::importer::Importer;
 use crate::importers::CpuAccess;
 use crate::tenant::Tenant;
-use crate::terms::{CachingNeed, Direction, Method, Models, Needs};
+use crate::terms::{Direction, Method, Needs};
 
 struct Cpu<'a> {
     name: &'a str,
@@ -22,12 +22,7 @@ impl Importer for Cpu<'_> {
     }
 
     fn needs(&self) -> Needs {
-        Needs {
-            method: Method::Cpu,
-            direction: self.direction,
-            models: Models::PINNED,
-            caching: CachingNeed::Any,
-        }
+        Needs::new(Method::Cpu, self.direction)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::fence::{self, Fence, FenceSignaller, Outcome};
 use crate::importer::Importer;
 use crate::reservation::wait_all_until;
 use crate::tenant::Tenant;
-use crate::terms::{CachingNeed, Direction, Method, Models, Needs};
+use crate::terms::{Direction, Method, Needs};
 
 struct Decoder<'a>(&'a str);
 
@@ -24,12 +24,7 @@ impl Importer for Decoder<'_> {
     }
 
     fn needs(&self) -> Needs {
-        Needs {
-            method: Method::Exclusive,
-            direction: Direction::Write,
-            models: Models::PINNED,
-            caching: CachingNeed::Any,
-        }
+        Needs::new(Method::Exclusive, Direction::Write)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::exporter::Memory;
 use crate::importer::Importer;
 use crate::importers::CpuAccess;
 use crate::tenant::Tenant;
-use crate::terms::{CachingNeed, Direction, Method, Models, Needs};
+use crate::terms::{Direction, Method, Needs};
 
 struct Scanout(u32);
 
@@ -19,12 +19,7 @@ impl Importer for Scanout {
     }
 
     fn needs(&self) -> Needs {
-        Needs {
-            method: Method::Cpu,
-            direction: Direction::Read,
-            models: Models::PINNED,
-            caching: CachingNeed::Any,
-        }
+        Needs::new(Method::Cpu, Direction::Read)
     }
 }
 

@@ -9,9 +9,11 @@ mod needs;
 mod negotiate;
 mod offer;
 mod refusal;
+mod shape;
 
-pub use model::{MemoryModel, Models};
-pub use needs::{CachingNeed, Direction, Method, Needs};
+pub use model::{MemoryModel, Models, Revocation};
+pub use needs::{CachingNeed, Direction, Method, Needs, Snooping};
 pub use negotiate::{Terms, negotiate};
 pub use offer::Offer;
 pub use refusal::{Refusal, Unmet};
+pub use shape::{RangeNeeds, RangeShape};

@@ -14,7 +14,10 @@ pub enum MemoryModel {
         restorable: bool,
     },
     /// Change what backs it: importers are told, let go, and map again.
-    Movable,
+    Movable {
+        /// Whether the exporter holds it still for an importer that asks.
+        pinnable: bool,
+    },
 }
 
 impl fmt::Display for MemoryModel {
@@ -23,34 +26,65 @@ impl fmt::Display for MemoryModel {
             Self::Pinned => "pinned",
             Self::Revocable { restorable: false } => "revocable",
             Self::Revocable { restorable: true } => "revocable, restorable",
-            Self::Movable => "movable",
+            Self::Movable { pinnable: true } => "movable",
+            Self::Movable { pinnable: false } => "movable, never pinned",
         })
     }
+}
+
+/// Which memory that may be taken away an importer takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Revocation {
+    /// None: it can't let go.
+    #[default]
+    Refused,
+    /// Only what may come back.
+    IfRestorable,
+    /// Any.
+    Accepted,
 }
 
 /// The memory models that an importer copes with. Every importer copes with
 /// pinned memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Models {
-    /// The importer lets go when it is told to.
-    pub revocable: bool,
+    /// Whether the importer lets go when it is told to.
+    pub revocable: Revocation,
     /// The importer lets go and maps again.
     pub movable: bool,
+    /// Movable memory is to be pinned for an importer that can't follow it, on
+    /// the account of the tenant that attaches it.
+    pub pin: bool,
 }
 
 impl Models {
-    /// Only memory that stays where it is.
+    /// Only memory that stays where it is by itself.
     pub const PINNED: Self = Self {
-        revocable: false,
+        revocable: Revocation::Refused,
         movable: false,
+        pin: false,
     };
 
-    /// Whether `model` is among them.
+    /// All models.
+    pub const ANY: Self = Self {
+        revocable: Revocation::Accepted,
+        movable: true,
+        pin: false,
+    };
+
+    /// Whether `model` is among them as it is, without pinning it.
     pub fn accept(self, model: MemoryModel) -> bool {
-        match model {
-            MemoryModel::Pinned => true,
-            MemoryModel::Revocable { .. } => self.revocable,
-            MemoryModel::Movable => self.movable,
+        match (model, self.revocable) {
+            (MemoryModel::Pinned, _) => true,
+            (MemoryModel::Revocable { .. }, Revocation::Accepted) => true,
+            (MemoryModel::Revocable { restorable }, Revocation::IfRestorable) => restorable,
+            (MemoryModel::Revocable { .. }, Revocation::Refused) => false,
+            (MemoryModel::Movable { .. }, _) => self.movable,
         }
+    }
+
+    /// Whether `model` is to be pinned for the importer, and can be.
+    pub fn upgrades(self, model: MemoryModel) -> bool {
+        !self.accept(model) && self.pin && model == MemoryModel::Movable { pinnable: true }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::caching::Caching;
-use crate::terms::Models;
+use crate::terms::{Models, RangeNeeds};
 
 /// How an importer reaches the memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -16,6 +16,10 @@ pub enum Method {
     Descriptor,
     /// A list of ranges.
     Ranges,
+    /// Addresses in the address space of one device or IOMMU.
+    Dma,
+    /// A descriptor that no CPU of the host ever maps.
+    Private,
 }
 
 impl fmt::Display for Method {
@@ -25,6 +29,8 @@ impl fmt::Display for Method {
             Self::Exclusive => "exclusive",
             Self::Descriptor => "descriptor",
             Self::Ranges => "ranges",
+            Self::Dma => "dma",
+            Self::Private => "private",
         })
     }
 }
@@ -78,7 +84,19 @@ pub enum CachingNeed {
     Exactly(Caching),
 }
 
-/// What one importer needs.
+/// What an importer must know of a device's view of the CPU's caches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Snooping {
+    /// Nothing.
+    Any,
+    /// It must be known, whatever it is: the importer flushes where it must.
+    Known,
+    /// Devices' accesses must snoop.
+    Required,
+}
+
+/// What one importer needs. [`Needs::new`] needs nothing but access; name the
+/// rest with `..`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Needs {
     /// How it reaches the memory.
@@ -89,6 +107,29 @@ pub struct Needs {
     pub models: Models,
     /// What it must know of the caching.
     pub caching: CachingNeed,
+    /// What its device can take.
+    pub ranges: RangeNeeds,
+    /// What it must know of snooping.
+    pub snooping: Snooping,
+    /// It copes with memory of another device, as that device's peer.
+    pub peer_to_peer: bool,
+}
+
+impl Needs {
+    /// Access by `method` in `direction` to memory that stays where it is, and
+    /// nothing else.
+    pub const fn new(method: Method, direction: Direction) -> Self {
+        Self {
+            method,
+            direction,
+            models: Models::PINNED,
+            caching: CachingNeed::Any,
+            ranges: RangeNeeds::ANY,
+            snooping: Snooping::Any,
+            // A CPU takes any memory that it can map.
+            peer_to_peer: !matches!(method, Method::Ranges | Method::Dma | Method::Private),
+        }
+    }
 }
 
 impl From<Direction> for landbridge_dmabuf::Direction {

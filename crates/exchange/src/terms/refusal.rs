@@ -23,6 +23,35 @@ pub enum Unmet {
     },
     /// The importer does not cope with what may happen to the memory.
     Model(MemoryModel),
+    /// The same, and the memory can't be pinned for it either.
+    NeverPinned(MemoryModel),
+    /// The importer's device needs ranges that start at larger multiples.
+    Alignment {
+        /// What the importer needs, in bytes.
+        needed: u64,
+        /// What the exporter promises.
+        offered: u64,
+    },
+    /// The importer's device takes shorter ranges only, and can't cut them.
+    LongRange {
+        /// The most bytes that it takes.
+        needed: u64,
+        /// The most bytes that there may be.
+        offered: u64,
+    },
+    /// The importer's device can't form all addresses.
+    AddressBits {
+        /// How many bits it has.
+        needed: u8,
+        /// How many bits addresses may have.
+        offered: u8,
+    },
+    /// The importer must know whether devices snoop, and nobody does.
+    SnoopingUnknown,
+    /// The importer needs devices to snoop, and they don't.
+    NotSnooped,
+    /// The memory is another device's, which the importer can't reach.
+    PeerToPeer,
     /// The importer wants to do what its terms don't cover.
     Direction {
         /// What the terms are for.
@@ -47,6 +76,29 @@ impl fmt::Display for Unmet {
             ),
             Self::Model(model) => {
                 write!(f, "the memory is {model}, which the importer can't follow")
+            }
+            Self::NeverPinned(model) => write!(
+                f,
+                "the memory is {model}, which the importer can't follow, and can't be pinned"
+            ),
+            Self::Alignment { needed, offered } => write!(
+                f,
+                "ranges must start at multiples of {needed:#x}, and start at multiples of {offered:#x}"
+            ),
+            Self::LongRange { needed, offered } => write!(
+                f,
+                "ranges must have at most {needed:#x} bytes, and may have {offered:#x}"
+            ),
+            Self::AddressBits { needed, offered } => write!(
+                f,
+                "addresses must fit {needed} bits, and may have {offered}"
+            ),
+            Self::SnoopingUnknown => {
+                f.write_str("whether devices snoop the CPU's caches is not known")
+            }
+            Self::NotSnooped => f.write_str("devices don't snoop the CPU's caches"),
+            Self::PeerToPeer => {
+                f.write_str("the memory is another device's, which the importer can't reach")
             }
             Self::Direction { agreed, asked } => {
                 write!(f, "{asked} access was asked under terms for {agreed}")

@@ -8,7 +8,7 @@ use landbridge_exchange::exporters::host_memory::{HostMemory, Kind};
 use landbridge_exchange::importers::cpu::CpuImport;
 use landbridge_exchange::importers::decoder::DecoderImport;
 use landbridge_exchange::importers::scanout::ScanoutImport;
-use landbridge_exchange::terms::Direction;
+use landbridge_exchange::terms::{Direction, MemoryModel};
 use landbridge_exchange::{Caching, Error, Exporter};
 
 use crate::scene::{NOW, Scene};
@@ -131,13 +131,18 @@ fn publish_with_makes_nothing_that_is_not_paid_for() {
     let scene = Scene::with_limits(limits);
     let publish = |size, made: u64| {
         let make = || Ok(FakeExporter::new(made, FakeExporter::EVERYTHING));
-        scene.exchange.publish_with(size, &scene.tenant, make)
+        scene
+            .exchange
+            .publish_with(size, MemoryModel::Pinned, &scene.tenant, make)
     };
     let error = scene
         .exchange
-        .publish_with(4097, &scene.tenant, || -> Result<FakeExporter, _> {
-            panic!("made what may not be had")
-        })
+        .publish_with(
+            4097,
+            MemoryModel::Pinned,
+            &scene.tenant,
+            || -> Result<FakeExporter, _> { panic!("made what may not be had") },
+        )
         .unwrap_err();
     assert!(matches!(error, Error::OverLimit(_)));
     assert!(matches!(publish(1, 4096), Err(Error::Export { .. })));

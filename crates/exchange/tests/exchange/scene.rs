@@ -20,13 +20,6 @@ pub(crate) const NOW: Duration = Duration::ZERO;
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 pub(crate) const WINDOW: u64 = 16 * PAGE;
 
-pub(crate) const RESOURCES: [Resource; 4] = [
-    Resource::PinnedBytes,
-    Resource::Buffers,
-    Resource::Attachments,
-    Resource::WindowMaps,
-];
-
 pub(crate) struct Scene {
     pub(crate) exchange: Exchange,
     pub(crate) tenant: Tenant,
@@ -58,9 +51,15 @@ impl Scene {
         (buffer, storage)
     }
 
-    /// What the tenant holds, in the order of [`RESOURCES`].
+    /// What the tenant holds: pinned bytes, buffers, attachments, window maps.
     pub(crate) fn used(&self) -> [u64; 4] {
-        RESOURCES.map(|resource| self.tenant.used(resource))
+        [
+            Resource::PinnedBytes,
+            Resource::Buffers,
+            Resource::Attachments,
+            Resource::WindowMaps,
+        ]
+        .map(|resource| self.tenant.used(resource))
     }
 }
 
@@ -71,7 +70,13 @@ impl Drop for Scene {
         }
         // What the VMM never gave back is kept until then.
         self.window.reset();
-        assert_eq!(self.used(), [0; 4], "something is still charged");
+        for resource in Resource::ALL {
+            assert_eq!(
+                self.tenant.used(resource),
+                0,
+                "{resource} are still charged"
+            );
+        }
         assert!(self.exchange.buffers().is_empty(), "a buffer is left");
         assert!(self.exchange.registry().is_empty(), "a UUID is left");
     }

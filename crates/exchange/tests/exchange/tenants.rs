@@ -8,7 +8,7 @@ use landbridge_exchange::tenant::Resource;
 use landbridge_exchange::terms::{Direction, MemoryModel, Offer};
 use landbridge_exchange::{Error, Exchange, Limits, Tenant};
 
-use crate::scene::{RESOURCES, Scene};
+use crate::scene::Scene;
 
 const OFFER: Offer = FakeExporter::EVERYTHING;
 
@@ -47,9 +47,9 @@ fn publishing_charges_a_buffer_and_its_pinned_bytes() {
 
 #[test]
 fn memory_that_is_not_pinned_costs_no_pinned_bytes() {
-    let scene = Scene::new();
+    let scene = Scene::with_limits(Limits::NONE);
     let offer = Offer {
-        model: MemoryModel::Movable,
+        model: MemoryModel::Movable { pinnable: true },
         ..OFFER
     };
     let exporter = FakeExporter::new(u64::MAX, offer);
@@ -140,14 +140,20 @@ fn every_resource_has_a_limit_of_its_own() {
         buffers: 2,
         attachments: 3,
         window_maps: 4,
+        bytes: 5,
+        mappings: 6,
     };
     let tenant = Tenant::new("guest", limits);
-    for (resource, limit) in RESOURCES.into_iter().zip([1, 2, 3, 4]) {
+    for (resource, limit) in Resource::ALL.into_iter().zip(1..) {
         let _all = tenant.charge(resource, limit).unwrap();
         let error = tenant.charge(resource, 1).unwrap_err();
         assert_eq!((error.resource, error.limit), (resource, limit));
     }
-    assert_eq!(RESOURCES.map(|resource| tenant.used(resource)), [0; 4]);
+    assert!(
+        Resource::ALL
+            .iter()
+            .all(|resource| tenant.used(*resource) == 0)
+    );
 }
 
 #[test]

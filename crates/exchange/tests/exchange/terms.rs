@@ -2,10 +2,12 @@
 
 use landbridge_exchange::exporters::fake::FakeExporter;
 use landbridge_exchange::importers::fake::FakeImporter;
+use landbridge_exchange::tenant::Resource;
 use landbridge_exchange::terms::{
-    CachingNeed, Direction, MemoryModel, Method, Models, Needs, Offer, Refusal, Unmet, negotiate,
+    CachingNeed, Direction, MemoryModel, Method, Models, Needs, Offer, RangeNeeds, RangeShape,
+    Refusal, Revocation, Snooping, Unmet, negotiate,
 };
-use landbridge_exchange::{Caching, CachingSource, Error, KnownCaching};
+use landbridge_exchange::{Caching, CachingSource, Error, KnownCaching, Limits, Tenant};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -16,11 +18,12 @@ const CACHINGS: [Caching; 3] = [
     Caching::WriteCombining,
     Caching::Uncached,
 ];
-const MODELS: [MemoryModel; 4] = [
+const MODELS: [MemoryModel; 5] = [
     MemoryModel::Pinned,
     MemoryModel::Revocable { restorable: false },
     MemoryModel::Revocable { restorable: true },
-    MemoryModel::Movable,
+    MemoryModel::Movable { pinnable: true },
+    MemoryModel::Movable { pinnable: false },
 ];
 
 fn known(caching: Caching) -> KnownCaching {
@@ -32,8 +35,20 @@ fn known(caching: Caching) -> KnownCaching {
 
 fn offers() -> impl Strategy<Value = Offer> {
     let caching = prop::option::of(select(&CACHINGS[..]));
-    (select(&MODELS[..]), caching, any::<[bool; 5]>()).prop_map(
-        |(model, caching, [cpu, writable, exclusive, descriptor, ranges])| Offer {
+    let snooped = prop::option::of(any::<bool>());
+    let parts = (select(&MODELS[..]), caching, snooped, shapes());
+    (parts, any::<[bool; 8]>()).prop_map(|((model, caching, snooped, shape), has)| {
+        let [
+            cpu,
+            writable,
+            exclusive,
+            descriptor,
+            ranges,
+            dma,
+            private,
+            peer,
+        ] = has;
+        Offer {
             model,
             cpu,
             caching: caching.map(known),
@@ -41,8 +56,50 @@ fn offers() -> impl Strategy<Value = Offer> {
             exclusive,
             descriptor,
             ranges,
-        },
+            dma,
+            private,
+            shape,
+            snooped,
+            peer_to_peer: peer,
+        }
+    })
+}
+
+fn shapes() -> impl Strategy<Value = RangeShape> {
+    (
+        select(vec![1, 512, 4096, 2 << 20]),
+        select(vec![4096, 2 << 20, u64::MAX]),
+        select(vec![32, 40, 64]),
     )
+        .prop_map(|(align, longest, address_bits)| RangeShape {
+            align,
+            longest,
+            address_bits,
+        })
+}
+
+fn range_needs() -> impl Strategy<Value = RangeNeeds> {
+    (shapes(), any::<bool>()).prop_map(|(shape, cuts)| RangeNeeds {
+        align: shape.align,
+        longest: shape.longest,
+        cuts,
+        address_bits: shape.address_bits,
+    })
+}
+
+fn models() -> impl Strategy<Value = Models> {
+    let revocable = [
+        Revocation::Refused,
+        Revocation::IfRestorable,
+        Revocation::Accepted,
+    ];
+    (select(revocable.to_vec()), any::<[bool; 2]>()).prop_map(|(revocable, [movable, pin])| {
+        Models {
+            revocable,
+            movable,
+            pin,
+        }
+    })
 }
 
 fn needs() -> impl Strategy<Value = Needs> {
@@ -51,8 +108,11 @@ fn needs() -> impl Strategy<Value = Needs> {
         Method::Exclusive,
         Method::Descriptor,
         Method::Ranges,
+        Method::Dma,
+        Method::Private,
     ];
     let directions = [Direction::Read, Direction::Write, Direction::ReadWrite];
+    let snooping = [Snooping::Any, Snooping::Known, Snooping::Required];
     let caching = prop_oneof![
         Just(CachingNeed::Any),
         Just(CachingNeed::Known),
@@ -61,33 +121,68 @@ fn needs() -> impl Strategy<Value = Needs> {
     let parts = (
         select(methods.to_vec()),
         select(directions.to_vec()),
+        select(snooping.to_vec()),
         caching,
     );
-    (parts, any::<[bool; 2]>()).prop_map(|((method, direction, caching), [revocable, movable])| {
-        Needs {
+    (parts, models(), range_needs(), any::<bool>()).prop_map(
+        |((method, direction, snooping, caching), models, ranges, peer_to_peer)| Needs {
             method,
             direction,
-            models: Models { revocable, movable },
+            models,
             caching,
-        }
-    })
+            ranges,
+            snooping,
+            peer_to_peer,
+        },
+    )
 }
 
-/// An offer of all that either offers; where both know the caching, `first`'s.
+/// How much a model promises. Between models of the same rank neither is more.
+fn rank(model: MemoryModel) -> u8 {
+    match model {
+        MemoryModel::Pinned => 2,
+        MemoryModel::Revocable { restorable: true } | MemoryModel::Movable { pinnable: true } => 1,
+        _ => 0,
+    }
+}
+
+fn more_of(first: MemoryModel, second: MemoryModel) -> MemoryModel {
+    use MemoryModel::{Movable, Pinned, Revocable};
+    match (first, second) {
+        (_, Pinned) => Pinned,
+        (Revocable { .. }, Revocable { .. }) | (Movable { .. }, Movable { .. })
+            if rank(second) > rank(first) =>
+        {
+            second
+        }
+        _ => first,
+    }
+}
+
+/// An offer of all that either offers; where both know something that is no
+/// more or less, `first`'s.
 fn more(first: Offer, second: Offer) -> Offer {
-    let pinned = first.model == MemoryModel::Pinned || second.model == MemoryModel::Pinned;
+    let snooped = match (first.snooped, second.snooped) {
+        (Some(false) | None, Some(true)) => Some(true),
+        (first, second) => first.or(second),
+    };
     Offer {
-        model: if pinned {
-            MemoryModel::Pinned
-        } else {
-            first.model
-        },
+        model: more_of(first.model, second.model),
         cpu: first.cpu | second.cpu,
         caching: first.caching.or(second.caching),
         writable: first.writable | second.writable,
         exclusive: first.exclusive | second.exclusive,
         descriptor: first.descriptor | second.descriptor,
         ranges: first.ranges | second.ranges,
+        dma: first.dma | second.dma,
+        private: first.private | second.private,
+        shape: RangeShape {
+            align: first.shape.align.max(second.shape.align),
+            longest: first.shape.longest.min(second.shape.longest),
+            address_bits: first.shape.address_bits.min(second.shape.address_bits),
+        },
+        snooped,
+        peer_to_peer: first.peer_to_peer & second.peer_to_peer,
     }
 }
 
@@ -99,6 +194,8 @@ fn mend(offer: Offer, needs: &Needs, unmet: Unmet) -> Offer {
         Unmet::Method(Method::Exclusive) => (mended.cpu, mended.exclusive) = (true, true),
         Unmet::Method(Method::Descriptor) => mended.descriptor = true,
         Unmet::Method(Method::Ranges) => mended.ranges = true,
+        Unmet::Method(Method::Dma) => mended.dma = true,
+        Unmet::Method(Method::Private) => mended.private = true,
         Unmet::Writable => mended.writable = true,
         Unmet::CachingUnknown | Unmet::Caching { .. } => {
             mended.caching = Some(known(match needs.caching {
@@ -106,7 +203,13 @@ fn mend(offer: Offer, needs: &Needs, unmet: Unmet) -> Offer {
                 _ => Caching::WriteBack,
             }));
         }
-        Unmet::Model(_) | Unmet::NotServed(_) => mended.model = MemoryModel::Pinned,
+        Unmet::Alignment { needed, .. } => mended.shape.align = needed,
+        Unmet::LongRange { needed, .. } => mended.shape.longest = needed,
+        Unmet::AddressBits { needed, .. } => mended.shape.address_bits = needed,
+        Unmet::SnoopingUnknown | Unmet::NotSnooped => mended.snooped = Some(true),
+        Unmet::PeerToPeer => mended.peer_to_peer = false,
+        Unmet::Model(_) | Unmet::NeverPinned(_) => mended.model = MemoryModel::Pinned,
+        Unmet::NotServed(_) => mended.model = MemoryModel::Pinned,
         Unmet::Direction { .. } => panic!("nothing was agreed on that this could exceed"),
     }
     mended
@@ -148,16 +251,35 @@ proptest! {
         let Ok(terms) = negotiate(&offer, &needs) else { return Ok(()) };
         prop_assert_eq!(terms.method(), needs.method);
         prop_assert_eq!(terms.direction(), needs.direction);
-        prop_assert_eq!(terms.model(), offer.model);
         prop_assert_eq!(terms.caching(), offer.caching);
-        prop_assert_eq!(terms.model(), MemoryModel::Pinned);
+        prop_assert_eq!(terms.shape(), offer.shape);
+        prop_assert_eq!(terms.snooped(), offer.snooped);
+        prop_assert_eq!(terms.peer_to_peer(), offer.peer_to_peer);
         let offered = match terms.method() {
             Method::Cpu => offer.cpu,
             Method::Exclusive => offer.cpu && offer.exclusive,
             Method::Descriptor => offer.descriptor,
             Method::Ranges => offer.ranges,
+            Method::Dma => offer.dma,
+            Method::Private => offer.private,
         };
         prop_assert!(offered);
+        // What the exporter can't keep: a pin of memory that it never pins.
+        if terms.pins() {
+            prop_assert_eq!(offer.model, MemoryModel::Movable { pinnable: true });
+            prop_assert_eq!(terms.model(), MemoryModel::Pinned);
+            prop_assert!(needs.models.pin && !needs.models.movable);
+        } else {
+            prop_assert_eq!(terms.model(), offer.model);
+        }
+        // What the importer can't take.
+        prop_assert!(needs.models.accept(terms.model()));
+        prop_assert!(terms.shape().align.is_multiple_of(needs.ranges.align));
+        prop_assert!(terms.shape().address_bits <= needs.ranges.address_bits);
+        prop_assert!(needs.ranges.cuts || terms.shape().longest <= needs.ranges.longest);
+        prop_assert!(terms.snooped().is_some() || needs.snooping == Snooping::Any);
+        prop_assert!(terms.snooped() != Some(false) || needs.snooping != Snooping::Required);
+        prop_assert!(needs.peer_to_peer || !terms.peer_to_peer());
         prop_assert!(offer.writable || !terms.direction().writes());
         prop_assert!(terms.caching().is_some() || needs.caching == CachingNeed::Any);
     }
@@ -165,7 +287,9 @@ proptest! {
     #[test]
     fn asking_and_attaching_give_the_same_answer(offer in offers(), needs in needs()) {
         let scene = Scene::new();
-        let buffer = scene.exchange.publish(FakeExporter::new(1, offer), &scene.tenant).unwrap();
+        let published = scene.exchange.publish(FakeExporter::new(1, offer), &scene.tenant);
+        prop_assert_eq!(published.is_err(), offer.contradiction().is_some());
+        let Ok(buffer) = published else { return Ok(()) };
         let asked = buffer.ask("somebody", &needs);
         let attached = buffer.attach(&FakeImporter::new("somebody", needs), &scene.tenant);
         match attached {
@@ -186,16 +310,14 @@ fn refusal(offer: Offer, needs: Needs) -> Refusal {
 }
 
 const WINDOW: Needs = Needs {
-    method: Method::Descriptor,
-    direction: Direction::ReadWrite,
-    models: Models::PINNED,
     caching: CachingNeed::Known,
+    ..Needs::new(Method::Descriptor, Direction::ReadWrite)
 };
 
 #[test]
 fn a_refusal_says_everything_in_words() {
     let offer = Offer {
-        model: MemoryModel::Movable,
+        model: MemoryModel::Movable { pinnable: false },
         caching: None,
         writable: false,
         descriptor: false,
@@ -205,7 +327,108 @@ fn a_refusal_says_everything_in_words() {
         refusal(offer, WINDOW).to_string(),
         "window of guest 3 can't use fake: descriptor access is not offered; \
          the memory is read-only; the caching is not known; \
-         the memory is movable, which the importer can't follow"
+         the memory is movable, never pinned, which the importer can't follow"
+    );
+}
+
+#[test]
+fn what_a_device_can_not_take_is_refused_in_words() {
+    let offer = Offer {
+        shape: RangeShape {
+            align: 4096,
+            longest: u64::MAX,
+            address_bits: 64,
+        },
+        snooped: Some(false),
+        peer_to_peer: true,
+        ..FakeExporter::EVERYTHING
+    };
+    let needs = Needs {
+        ranges: RangeNeeds {
+            align: 2 << 20,
+            longest: 1 << 16,
+            cuts: false,
+            address_bits: 32,
+        },
+        snooping: Snooping::Required,
+        models: Models {
+            pin: true,
+            ..Models::PINNED
+        },
+        ..Needs::new(Method::Dma, Direction::ReadWrite)
+    };
+    let revocable = Offer {
+        model: MODELS[1],
+        snooped: None,
+        ..offer
+    };
+    let words = refusal(offer, needs).to_string();
+    let expected = "window of guest 3 can't use fake: \
+         ranges must start at multiples of 0x200000, and start at multiples of 0x1000; \
+         ranges must have at most 0x10000 bytes, and may have 0xffffffffffffffff; \
+         addresses must fit 32 bits, and may have 64; \
+         devices don't snoop the CPU's caches; \
+         the memory is another device's, which the importer can't reach";
+    assert_eq!(words, expected);
+    let words = refusal(revocable, needs).to_string();
+    assert!(words.ends_with(
+        "whether devices snoop the CPU's caches is not known; \
+         the memory is another device's, which the importer can't reach; \
+         the memory is revocable, which the importer can't follow, and can't be pinned"
+    ));
+}
+
+#[test]
+fn movable_memory_is_pinned_on_request_and_whoever_asks_pays() {
+    let scene = Scene::new();
+    let offer = Offer {
+        model: MemoryModel::Movable { pinnable: true },
+        ..FakeExporter::EVERYTHING
+    };
+    let exporter = FakeExporter::new(8192, offer);
+    let buffer = scene.exchange.publish(exporter, &scene.tenant).unwrap();
+    assert_eq!(refusal(offer, WINDOW).unmet, [Unmet::Model(offer.model)]);
+    let needs = Needs {
+        models: Models {
+            pin: true,
+            ..Models::PINNED
+        },
+        ..WINDOW
+    };
+    let limits = Limits {
+        pinned_bytes: 8192,
+        ..Limits::NONE
+    };
+    let guest = Tenant::new("other guest", limits);
+    let attached = buffer.attach(&FakeImporter::new("window", needs), &guest);
+    let attached = attached.unwrap();
+    assert!(attached.terms().pins());
+    assert_eq!(guest.used(Resource::PinnedBytes), 8192);
+    assert_eq!(scene.tenant.used(Resource::PinnedBytes), 0);
+    let error = buffer
+        .attach(&FakeImporter::new("window", needs), &guest)
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "tenant other guest asks for 8192 pinned bytes: it holds 8192 of 8192"
+    );
+    drop(attached);
+    assert_eq!(guest.used(Resource::PinnedBytes), 0);
+}
+
+#[test]
+fn an_exporter_that_contradicts_itself_is_not_published() {
+    let offer = Offer {
+        private: true,
+        ..FakeExporter::EVERYTHING
+    };
+    let scene = Scene::new();
+    let published = scene
+        .exchange
+        .publish(FakeExporter::new(1, offer), &scene.tenant);
+    assert_eq!(
+        published.unwrap_err().to_string(),
+        "fake can't export this: private memory has no CPU mapping, in no process"
     );
 }
 
@@ -224,10 +447,7 @@ fn a_refused_caching_is_named_with_its_source() {
 
 #[test]
 fn memory_that_moves_or_goes_is_refused_even_to_who_copes_with_it() {
-    let copes = Models {
-        revocable: true,
-        movable: true,
-    };
+    let copes = Models::ANY;
     for (model, name) in [
         (MODELS[1], "revocable"),
         (MODELS[2], "revocable, restorable"),

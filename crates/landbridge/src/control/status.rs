@@ -156,7 +156,8 @@ pub struct GuestStatus {
 /// What a guest is charged for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChargeStatus {
-    /// Of what: "pinned bytes", "buffers", "attachments", "window maps".
+    /// Of what: "pinned bytes", "buffers", "attachments", "window maps",
+    /// "bytes", "mappings".
     pub of: String,
     /// How much it holds.
     pub used: u64,

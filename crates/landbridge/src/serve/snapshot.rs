@@ -112,13 +112,6 @@ fn context(context: &gpu::ContextStatus) -> ContextStatus {
 }
 
 fn guest(fleet: &Fleet, name: &str, tenant: &Tenant) -> GuestStatus {
-    let limits = tenant.limits();
-    let charges = [
-        (Resource::PinnedBytes, limits.pinned_bytes),
-        (Resource::Buffers, limits.buffers),
-        (Resource::Attachments, limits.attachments),
-        (Resource::WindowMaps, limits.window_maps),
-    ];
     GuestStatus {
         guest: name.to_owned(),
         devices: fleet
@@ -126,12 +119,12 @@ fn guest(fleet: &Fleet, name: &str, tenant: &Tenant) -> GuestStatus {
             .filter(|station| station.tenant.name() == name)
             .map(|station| station.number)
             .collect(),
-        charges: charges
+        charges: Resource::ALL
             .into_iter()
-            .map(|(resource, limit)| ChargeStatus {
+            .map(|resource| ChargeStatus {
                 of: resource.to_string(),
                 used: tenant.used(resource),
-                limit,
+                limit: tenant.limits().of(resource),
             })
             .collect(),
     }

@@ -29,6 +29,8 @@ pub(crate) const PATTERN: u8 = 0xa5;
 /// What the guest may hold at most.
 pub(crate) const LIMITS: Limits = Limits {
     pinned_bytes: 64 << 20,
+    bytes: 64 << 20,
+    mappings: 1024,
     buffers: 64,
     attachments: 128,
     window_maps: 8,

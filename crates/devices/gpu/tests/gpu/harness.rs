@@ -84,6 +84,7 @@ impl Rig {
             buffers: 256,
             attachments: 256,
             window_maps: 16,
+            ..Limits::NONE
         };
         let tenant = Tenant::new("guest", limits);
         let outputs = vec![

@@ -46,11 +46,14 @@ impl Importer for GuestWindow {
 
     fn needs(&self) -> Needs {
         Needs {
-            method: Method::Descriptor,
-            // A VMM does not enforce read-only maps, so a guest can always write.
-            direction: Direction::ReadWrite,
-            models: Models::PINNED,
+            // The VMM maps a file, and can't be told to map another in its place.
+            models: Models {
+                pin: true,
+                ..Models::PINNED
+            },
             caching: CachingNeed::Known,
+            // A VMM does not enforce read-only maps, so a guest can always write.
+            ..Needs::new(Method::Descriptor, Direction::ReadWrite)
         }
     }
 }

@@ -31,7 +31,9 @@ pub(super) struct GpuEntry(pub(super) GpuKeys);
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct LimitKeys {
+    pub(super) memory: Option<Size>,
     pub(super) pinned_memory: Option<Size>,
+    pub(super) mappings: Option<u64>,
     pub(super) buffers: Option<u64>,
     pub(super) attachments: Option<u64>,
     pub(super) window_maps: Option<u64>,

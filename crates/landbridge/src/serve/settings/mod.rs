@@ -213,10 +213,13 @@ impl Settings {
 
 fn limits(keys: &LimitKeys) -> anyhow::Result<Limits> {
     let default = Limits::default();
+    // Without a limit of its own, all memory of a guest may be pinned memory.
+    let pinned = keys.pinned_memory.or(keys.memory);
+    let memory = keys.memory.or(keys.pinned_memory);
     let limits = Limits {
-        pinned_bytes: keys
-            .pinned_memory
-            .map_or(default.pinned_bytes, |size| size.0),
+        pinned_bytes: pinned.map_or(default.pinned_bytes, |size| size.0),
+        bytes: memory.map_or(default.bytes, |size| size.0),
+        mappings: keys.mappings.unwrap_or(default.mappings),
         buffers: keys.buffers.unwrap_or(default.buffers),
         attachments: keys.attachments.unwrap_or(default.attachments),
         window_maps: keys.window_maps.unwrap_or(default.window_maps),
