@@ -18,6 +18,12 @@ pub enum Error {
         /// The device node that is missing.
         path: PathBuf,
     },
+    /// No DRM device of this machine has the driver.
+    #[error("no DRM device is driven by {name}")]
+    NoDriver {
+        /// The driver that was asked for.
+        name: String,
+    },
     /// The kernel refused or failed a call.
     #[error("{call} failed")]
     Sys {
@@ -66,6 +72,16 @@ pub enum Error {
     /// The descriptor that somebody handed in isn't a sync_file.
     #[error("the descriptor is not a sync_file")]
     NotASyncFile,
+    /// The node or descriptor that somebody handed in isn't a DRM device.
+    #[error("not a DRM device")]
+    NotADrmDevice,
+    /// The memory can't be mapped, or not in the way that the caller wants:
+    /// ENODEV in the kernel's words.
+    #[error("{what} can't be mapped")]
+    NotMappable {
+        /// What can't.
+        what: &'static str,
+    },
     /// The caller wants to write through something that is read-only.
     #[error("the mapping is read-only")]
     ReadOnly,
@@ -160,6 +176,7 @@ impl Error {
     pub fn errno(&self) -> Option<i32> {
         match self {
             Self::Sys { source, .. } => source.raw_os_error(),
+            Self::NotMappable { .. } => Some(libc::ENODEV),
             _ => None,
         }
     }

@@ -1,5 +1,5 @@
 //! Linux buffer sharing, made safe: dma-buf, memfd, udmabuf, dma-heaps,
-//! sync_file and volatile mappings of them.
+//! sync_file, GEM and PRIME, and volatile mappings of them.
 //!
 //! Everything above this crate talks about buffers, terms and importers; this
 //! crate talks to the kernel, which takes `unsafe` code in a few modules. It
@@ -21,12 +21,14 @@
 //! | [`heap`] | `include/uapi/linux/dma-heap.h` |
 //! | [`dma_buf`] | `include/uapi/linux/dma-buf.h`, `Documentation/driver-api/dma-buf.rst` |
 //! | [`sync_file`] | `include/uapi/linux/sync_file.h` |
+//! | [`gem`] | `include/uapi/drm/{drm,drm_mode,virtgpu_drm}.h` |
 //! | [`mapping`], [`storage`] | ours |
 //!
 //! [`AsFd`]: std::os::fd::AsFd
 
 pub mod dma_buf;
 pub mod error;
+pub mod gem;
 pub mod heap;
 pub mod identity;
 pub mod mapping;

@@ -68,7 +68,7 @@ unsafe fn call(
 /// # Safety
 /// `opcode` is an ioctl of `T`, and `T` holds no pointer that the kernel
 /// follows, unless that is valid for what the kernel does with it.
-unsafe fn call_with<T>(
+pub(super) unsafe fn call_with<T>(
     fd: BorrowedFd<'_>,
     name: &'static str,
     opcode: Opcode,

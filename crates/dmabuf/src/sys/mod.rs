@@ -3,6 +3,7 @@
 //! Each function here either is safe whatever it is called with, or says what
 //! its caller owes.
 
+pub(crate) mod drm;
 pub(crate) mod fd;
 pub(crate) mod ioctl;
 pub(crate) mod opaque;
@@ -10,3 +11,4 @@ pub(crate) mod page;
 pub(crate) mod poll;
 pub(crate) mod region;
 pub(crate) mod uapi;
+pub(crate) mod virtgpu;

@@ -3,6 +3,7 @@
 mod a_crash_is_a_failure;
 mod a_dma_buf_is_not_populated_but_touched;
 mod a_dma_buf_of_the_host_is_a_blob_under_kvm;
+mod a_gem_handle_closes_with_its_last_share;
 mod a_guest_reaches_a_program_beside_it;
 mod a_hang_is_a_failure;
 mod a_hole_punched_under_a_udmabuf_splits_it;
@@ -43,6 +44,7 @@ const SINGLE: &[Scenario] = &[
     a_hole_punched_under_a_udmabuf_splits_it::SCENARIO,
     the_first_prime_export_decides_who_may_write::SCENARIO,
     a_dma_buf_is_not_populated_but_touched::SCENARIO,
+    a_gem_handle_closes_with_its_last_share::SCENARIO,
     a_udmabuf_past_its_limits_is_refused::SCENARIO,
     udmabuf_refuses_what_the_table_says::SCENARIO,
     heaps_and_sync_files_refuse_what_the_table_says::SCENARIO,
