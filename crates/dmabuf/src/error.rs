@@ -136,6 +136,9 @@ pub enum Error {
         /// Where the piece that is in the way starts.
         offset: usize,
     },
+    /// The area's memory is being moved; a later try may succeed.
+    #[error("a gate is up before the area")]
+    Gated,
     /// Part of this dma-buf can't be mapped on its own: some exporters ignore
     /// the offset and would show other bytes.
     #[error("exporter {exporter:?} is not known to honour mmap offsets: map the whole buffer")]
@@ -162,7 +165,7 @@ impl Error {
     #[must_use]
     pub fn may_pass(&self) -> bool {
         match self {
-            Self::Timeout | Self::InUse { .. } => true,
+            Self::Timeout | Self::Gated | Self::InUse { .. } => true,
             Self::Sys { source, .. } => matches!(
                 source.raw_os_error(),
                 Some(libc::EINTR | libc::EAGAIN | libc::EBUSY | libc::ENOMEM | libc::EMFILE)

@@ -41,7 +41,7 @@ pub mod udmabuf;
 pub use dma_buf::{CpuAccess, Direction, DmaBuf, DmaBufOps};
 pub use error::{Error, Result};
 pub use identity::Identity;
-pub use mapping::{Access, Mapping, Piece, View, Window};
+pub use mapping::{Access, Area, Gate, GateKind, Gatekeeper, Mapping, Piece, View, Window};
 pub use memfd::Memfd;
 pub use storage::{Exclusive, LetGo, Loan, SharedMapping, Storage};
 pub use sync_file::SyncFile;

@@ -78,7 +78,7 @@ impl Error {
 
 fn fault_of_memory(error: &Memory) -> Fault {
     match error {
-        Memory::InUse { .. } | Memory::Timeout => Fault::Peer,
+        Memory::InUse { .. } | Memory::Timeout | Memory::Gated => Fault::Peer,
         Memory::OutOfBounds { .. }
         | Memory::Empty { .. }
         | Memory::Misaligned { .. }

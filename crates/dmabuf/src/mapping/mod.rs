@@ -7,6 +7,8 @@
 //! * [`Mapping`]: all or part of one descriptor, or several pieces
 //!   [stitched](Mapping::stitch) into one contiguous range.
 //! * [`Window`]: an address range where pieces come and go.
+//! * [`Area`]: an address range that always shows something, and that a
+//!   [`Gate`] can hold everybody off while its memory is moved.
 //!
 //! **Size.** A mapping past the end of its memory is a SIGBUS on access, so a
 //! piece must lie within its memory, and the memory must be unable to shrink:
@@ -18,12 +20,16 @@
 //! offset is ignored by some, and misapplied by the GEM shmem helpers), so a
 //! part of a dma-buf is mapped whole and viewed in part.
 
+mod area;
+mod gate;
 mod piece;
 mod view;
 mod window;
 
 use std::os::fd::AsFd;
 
+pub use area::Area;
+pub use gate::{Gate, GateKind, Gatekeeper};
 pub use piece::Piece;
 pub use view::{Rows, Scalar, View};
 pub use window::Window;

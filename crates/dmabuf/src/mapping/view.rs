@@ -8,6 +8,7 @@
 
 use std::marker::PhantomData;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::error::{Error, Result, check_bounds};
 use crate::mapping::Access;
@@ -268,10 +269,42 @@ pub(super) fn of_region(region: &Region, start: usize, len: usize, access: Acces
 
 /// Replaces all of `region` by private zero pages.
 pub(super) fn cut(region: &Region, access: Access) -> Result<()> {
-    let zeroes = Region::zeroes(region.len(), access)?;
+    replace_all(region, Region::zeroes(region.len(), access)?)
+}
+
+/// Replaces all of `region` by `fresh`, which is as long.
+pub(super) fn replace_all(region: &Region, fresh: Region) -> Result<()> {
+    if fresh.len() != region.len() {
+        return Err(Error::LengthMismatch {
+            expected: region.len(),
+            found: fresh.len(),
+        });
+    }
     // SAFETY: the range is the whole region, and regions of this module are
     // only reached through `View`, which makes no references.
-    unsafe { region.replace(0, zeroes) }
+    unsafe { region.replace(0, fresh) }
+}
+
+/// Touches every page of `region`: for writing if it can be written, without
+/// changing a byte.
+pub(super) fn touch(region: &Region, access: Access) {
+    for at in (0..region.len()).step_by(rustix::param::page_size()) {
+        let byte = region.as_ptr().wrapping_add(at);
+        match access {
+            Access::ReadOnly => {
+                // SAFETY: `byte` is mapped and readable; reading it volatile
+                // makes no assumption about who writes it.
+                let _ = unsafe { byte.read_volatile() };
+            }
+            Access::ReadWrite => {
+                // SAFETY: `byte` is mapped, writable and aligned for a byte, and
+                // nobody holds a reference to it.
+                let atomic = unsafe { AtomicU8::from_ptr(byte) };
+                // Loses no write of whoever else writes it.
+                atomic.fetch_or(0, Ordering::Relaxed);
+            }
+        }
+    }
 }
 
 #[cfg(test)]

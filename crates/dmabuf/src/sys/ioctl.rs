@@ -46,7 +46,7 @@ unsafe impl Ioctl for ByPointer {
 /// `argument` is valid for whatever any driver does under `opcode`: reads, and
 /// writes where the opcode says so, of the struct that the opcode encodes, and
 /// of what pointers within it reach.
-unsafe fn call(
+pub(super) unsafe fn call(
     fd: BorrowedFd<'_>,
     name: &'static str,
     opcode: Opcode,
@@ -84,7 +84,7 @@ pub(super) unsafe fn call_with<T>(
 /// # Safety
 /// The kernel returned `fd` from a successful call that installs a new
 /// descriptor, and nobody else has taken it.
-unsafe fn adopt(fd: i32) -> OwnedFd {
+pub(super) unsafe fn adopt(fd: i32) -> OwnedFd {
     // SAFETY: the caller vouches that the descriptor is open and ours alone.
     unsafe { OwnedFd::from_raw_fd(fd) }
 }

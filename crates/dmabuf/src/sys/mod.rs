@@ -11,4 +11,5 @@ pub(crate) mod page;
 pub(crate) mod poll;
 pub(crate) mod region;
 pub(crate) mod uapi;
+pub(crate) mod userfault;
 pub(crate) mod virtgpu;
