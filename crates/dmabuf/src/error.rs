@@ -69,6 +69,9 @@ pub enum Error {
     /// The descriptor that somebody handed in isn't a dma-buf.
     #[error("the descriptor is not a dma-buf")]
     NotADmaBuf,
+    /// The descriptor that somebody handed in isn't a memfd.
+    #[error("the descriptor is not a memfd")]
+    NotAMemfd,
     /// The descriptor that somebody handed in isn't a sync_file.
     #[error("the descriptor is not a sync_file")]
     NotASyncFile,

@@ -86,6 +86,26 @@ impl Memfd {
         &self.name
     }
 
+    /// What its offsets and lengths must be multiples of, in bytes: the size of
+    /// its pages.
+    ///
+    /// # Errors
+    /// [`Error::Sys`] if `fstatfs` fails.
+    pub fn granule(&self) -> Result<u64> {
+        Ok(sys::fd::nature(self.fd.as_fd())?.granule)
+    }
+
+    /// Whether a shared mapping of it may be written: neither its seals nor
+    /// how it was opened forbid it.
+    ///
+    /// # Errors
+    /// [`Error::Sys`] if `fcntl` fails.
+    pub fn is_writable(&self) -> Result<bool> {
+        let sealed = SealFlags::WRITE | SealFlags::FUTURE_WRITE;
+        let seals = sys::fd::seals(self.fd.as_fd()).unwrap_or(SealFlags::empty());
+        Ok(!seals.intersects(sealed) && sys::fd::is_open_for_writing(self.fd.as_fd())?)
+    }
+
     /// Enlarges it to `size` bytes; the new bytes are zero.
     ///
     /// # Errors
@@ -137,6 +157,27 @@ impl AsFd for Memfd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.exposed.store(true, Ordering::Relaxed);
         self.fd.as_fd()
+    }
+}
+
+impl TryFrom<OwnedFd> for Memfd {
+    type Error = Error;
+
+    /// Takes somebody else's memfd, which must be sealed against shrinking:
+    /// [`Error::NotAMemfd`] or [`Error::CanShrink`] if not. Files of tmpfs pass
+    /// as memfds: they are the same memory.
+    fn try_from(fd: OwnedFd) -> Result<Self> {
+        let seals = sys::fd::seals(fd.as_fd()).ok_or(Error::NotAMemfd)?;
+        if !seals.contains(SealFlags::SHRINK) {
+            return Err(Error::CanShrink);
+        }
+        let link = sys::fd::link(fd.as_fd())?;
+        let name = link.strip_prefix("/memfd:").unwrap_or(&link);
+        Ok(Self {
+            name: name.strip_suffix(" (deleted)").unwrap_or(name).to_owned(),
+            exposed: AtomicBool::new(true),
+            fd,
+        })
     }
 }
 

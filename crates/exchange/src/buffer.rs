@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::exchange::Shared;
 use crate::exporter::Exporter;
 use crate::importer::Importer;
+use crate::memories::Entry;
 use crate::registry::UuidError;
 use crate::reservation::Reservation;
 use crate::tenant::{Charge, Tenant};
@@ -54,7 +55,9 @@ pub(crate) struct Inner {
     importers: Mutex<BTreeMap<u64, ImporterStatus>>,
     next_importer: AtomicU64,
     copied: AtomicU64,
-    // Field order: the exporter above is released before it is uncharged.
+    // Field order: the exporter above is released before its memory may be
+    // cached otherwise, and before it is uncharged.
+    _memory: Option<Entry>,
     charges: Vec<Charge>,
     shared: Arc<Shared>,
 }
@@ -85,6 +88,7 @@ impl Buffer {
     pub(crate) fn new(
         id: BufferId,
         exporter: Box<dyn Exporter>,
+        memory: Option<Entry>,
         charges: Vec<Charge>,
         shared: Arc<Shared>,
     ) -> Self {
@@ -97,6 +101,7 @@ impl Buffer {
             importers: Mutex::default(),
             next_importer: AtomicU64::new(0),
             copied: AtomicU64::new(0),
+            _memory: memory,
             charges,
             shared,
         }))
@@ -115,6 +120,11 @@ impl Buffer {
     /// What kind of exporter owns it.
     pub fn exporter_name(&self) -> &'static str {
         self.0.exporter.name()
+    }
+
+    /// Whose memory it is, where the exporter's kind does not tell.
+    pub fn origin(&self) -> Option<&str> {
+        self.0.exporter.origin()
     }
 
     /// What the exporter offers.

@@ -23,13 +23,35 @@ impl fmt::Display for Caching {
     }
 }
 
+/// What of the kernel's showed a caching.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Evidence {
+    /// Its answer to an ioctl.
+    Ioctl,
+    /// The page table of a live mapping: exact at the time.
+    PageTable,
+    /// Its record of a mapping (`vm_page_prot`): exact but for exporters that
+    /// set the caching page by page.
+    Mapping,
+}
+
+impl fmt::Display for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ioctl => "ioctl",
+            Self::PageTable => "page table",
+            Self::Mapping => "mapping",
+        })
+    }
+}
+
 /// Where the knowledge of a buffer's caching comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CachingSource {
-    /// The page table of a live mapping said so.
-    PageTable,
-    /// The kernel's record of a mapping (`vm_page_prot`) said so.
-    Mapping,
+    /// This process looked into the kernel.
+    Kernel(Evidence),
+    /// A broker that may look did, and said so.
+    Broker(Evidence),
     /// A rule about the exporter, with the reason why it holds.
     Rule(&'static str),
     /// The operator said so.
@@ -39,8 +61,8 @@ pub enum CachingSource {
 impl fmt::Display for CachingSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::PageTable => f.write_str("page table"),
-            Self::Mapping => f.write_str("mapping"),
+            Self::Kernel(evidence) => evidence.fmt(f),
+            Self::Broker(evidence) => write!(f, "{evidence}, read by the broker"),
             Self::Rule(reason) => write!(f, "rule: {reason}"),
             Self::Operator => f.write_str("operator"),
         }
@@ -55,4 +77,10 @@ pub struct KnownCaching {
     pub caching: Caching,
     /// How we know.
     pub source: CachingSource,
+}
+
+impl fmt::Display for KnownCaching {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.caching, self.source)
+    }
 }

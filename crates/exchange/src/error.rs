@@ -1,7 +1,8 @@
 //! What can go wrong in the exchange, and whose fault it is.
 
-use landbridge_dmabuf::Error as Memory;
+use landbridge_dmabuf::{Error as Memory, Identity};
 
+use crate::caching::KnownCaching;
 use crate::importers::window::WindowError;
 use crate::registry::UuidError;
 use crate::reservation::WaitTimeout;
@@ -46,6 +47,16 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
+    /// The same memory is in use, cached otherwise.
+    #[error("memory {identity} is {used} for others and can't be {asked} as well")]
+    TwoCachings {
+        /// Which memory.
+        identity: Identity,
+        /// How those who use it have it.
+        used: KnownCaching,
+        /// How it was to be had.
+        asked: KnownCaching,
+    },
     /// The memory could not be allocated, mapped or bracketed.
     #[error(transparent)]
     Memory(#[from] Memory),
@@ -55,9 +66,11 @@ impl Error {
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Refused(_) | Self::OverLimit(_) | Self::Uuid(_) | Self::Export { .. } => {
-                Fault::Asker
-            }
+            Self::Refused(_)
+            | Self::OverLimit(_)
+            | Self::Uuid(_)
+            | Self::Export { .. }
+            | Self::TwoCachings { .. } => Fault::Asker,
             Self::Window(error) => error.fault(),
             Self::Timeout(_) => Fault::Peer,
             Self::Memory(error) => fault_of_memory(error),
@@ -71,7 +84,11 @@ impl Error {
             Self::Timeout(_) => true,
             Self::Memory(error) => error.may_pass(),
             Self::Window(error) => error.may_pass(),
-            Self::Refused(_) | Self::OverLimit(_) | Self::Uuid(_) | Self::Export { .. } => false,
+            Self::Refused(_)
+            | Self::OverLimit(_)
+            | Self::Uuid(_)
+            | Self::Export { .. }
+            | Self::TwoCachings { .. } => false,
         }
     }
 }
@@ -84,6 +101,7 @@ fn fault_of_memory(error: &Memory) -> Fault {
         | Memory::Misaligned { .. }
         | Memory::LengthMismatch { .. }
         | Memory::NotADmaBuf
+        | Memory::NotAMemfd
         | Memory::NotASyncFile
         | Memory::ReadOnly
         | Memory::CanShrink

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use landbridge_dmabuf::Identity;
 use uuid::Uuid;
 
 use crate::buffer::{Buffer, BufferId, Inner};
 use crate::error::Error;
 use crate::exporter::Exporter;
+use crate::memories::Memories;
 use crate::registry::Registry;
 use crate::tenant::{Charge, Resource, Tenant};
 use crate::terms::MemoryModel;
@@ -18,6 +20,7 @@ use crate::terms::MemoryModel;
 pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) copied: AtomicU64,
+    memories: Memories,
     buffers: Mutex<BTreeMap<BufferId, Weak<Inner>>>,
     next: AtomicU64,
 }
@@ -45,6 +48,9 @@ impl Exchange {
 
     /// Takes an exporter's memory in, on the account of `tenant`. The memory
     /// is released and uncharged when the last clone of the buffer is gone.
+    ///
+    /// Memory that is already another buffer's is refused where it is known to
+    /// be cached otherwise there.
     pub fn publish(
         &self,
         exporter: impl Exporter + 'static,
@@ -58,7 +64,7 @@ impl Exchange {
             });
         }
         let charges = charge(tenant, exporter.size(), offer.model)?;
-        Ok(self.admit(exporter, charges))
+        self.admit(exporter, charges)
     }
 
     /// Takes in memory that is yet to be allocated: `size` bytes of this model
@@ -83,19 +89,35 @@ impl Exchange {
                 ),
             });
         }
-        Ok(self.admit(exporter, charges))
+        self.admit(exporter, charges)
     }
 
-    fn admit(&self, exporter: impl Exporter + 'static, charges: Vec<Charge>) -> Buffer {
+    fn admit(
+        &self,
+        exporter: impl Exporter + 'static,
+        charges: Vec<Charge>,
+    ) -> Result<Buffer, Error> {
+        let memory = match (exporter.identity(), exporter.offer().caching) {
+            (Some(identity), Some(caching)) => Some(self.0.memories.enter(identity, caching)?),
+            _ => None,
+        };
         let id = BufferId(self.0.next.fetch_add(1, Ordering::Relaxed));
-        let buffer = Buffer::new(id, Box::new(exporter), charges, Arc::clone(&self.0));
+        let shared = Arc::clone(&self.0);
+        let buffer = Buffer::new(id, Box::new(exporter), memory, charges, shared);
         self.0.buffers().insert(id, buffer.downgrade());
-        buffer
+        Ok(buffer)
     }
 
     /// The living buffer with this UUID.
     pub fn lookup(&self, uuid: Uuid) -> Option<Buffer> {
         self.0.registry.lookup(uuid)
+    }
+
+    /// The living buffer whose whole memory is this file, the oldest if there
+    /// are several.
+    pub fn find(&self, identity: Identity) -> Option<Buffer> {
+        let mut all = self.buffers().into_iter();
+        all.find(|buffer| buffer.identity() == Some(identity))
     }
 
     /// Buffers by UUID.

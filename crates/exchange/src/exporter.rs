@@ -22,6 +22,12 @@ pub trait Exporter: Send + Sync {
     /// What kind of exporter it is: "memfd", "udmabuf", "guest pages".
     fn name(&self) -> &'static str;
 
+    /// Whose memory it is, where the exporter's kind does not tell: the kernel's
+    /// name for a dma-buf's exporter, or a memfd's name. Somebody else chose it.
+    fn origin(&self) -> Option<&str> {
+        None
+    }
+
     /// The buffer's size in bytes: not 0.
     fn size(&self) -> u64;
 

@@ -28,6 +28,7 @@ pub mod exporters;
 pub mod fence;
 pub mod importer;
 pub mod importers;
+mod memories;
 pub mod ranges;
 pub mod registry;
 pub mod reservation;
@@ -36,7 +37,7 @@ pub mod terms;
 
 pub use attachment::Attachment;
 pub use buffer::{Buffer, BufferId};
-pub use caching::{Caching, CachingSource, KnownCaching};
+pub use caching::{Caching, CachingSource, Evidence, KnownCaching};
 pub use error::Error;
 pub use exchange::Exchange;
 pub use exporter::{Exporter, Memory};

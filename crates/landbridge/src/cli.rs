@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{demo, inspect, mapinfo, probe, recover, screenshot, serve, status, top};
+use crate::{demo, inspect, mapinfo, probe, recover, screenshot, serve, share, status, top};
 
 /// Zero-copy buffer sharing between a Linux host, its virtual machines and
 /// their devices.
@@ -24,6 +24,10 @@ enum Command {
     Serve(serve::Options),
     /// Tells what a running `serve` holds: devices, guests, buffers, users.
     Status(status::Options),
+    /// Shares a dma-buf or memfd of this host with a guest of a running `serve`.
+    Share(share::Options),
+    /// Ends a share; the guest keeps what it has made of it.
+    Unshare(share::UnshareOptions),
     /// Writes what a guest shows on a running `serve` as a PNG file.
     Screenshot(screenshot::Options),
     /// Gives a running VM its device back after `serve` died.
@@ -44,6 +48,8 @@ pub fn main() -> ExitCode {
         Command::Demo(options) => demo::command(&options),
         Command::Serve(options) => serve::command(&options),
         Command::Status(options) => status::command(&options),
+        Command::Share(options) => share::command(&options),
+        Command::Unshare(options) => share::unshare(&options),
         Command::Screenshot(options) => screenshot::command(&options),
         Command::Recover(options) => recover::command(&options),
         Command::Inspect(options) => inspect::command(&options),

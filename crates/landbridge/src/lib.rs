@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod control;
 pub mod demo;
+mod descriptor;
 pub mod failure;
 pub mod inspect;
 pub mod mapinfo;
@@ -15,6 +16,7 @@ pub mod qemu;
 pub mod recover;
 pub mod screenshot;
 pub mod serve;
+pub mod share;
 pub mod status;
 pub mod terminal;
 pub mod top;

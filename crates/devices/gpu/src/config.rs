@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use landbridge_exchange::Tenant;
 use landbridge_exchange::exporters::host_memory::Kind;
 use landbridge_exchange::importers::window::PAGE;
+use landbridge_exchange::{KnownCaching, Tenant};
 use landbridge_protocol_gpu::MAX_SCANOUTS;
 
 /// A configuration that can't be.
@@ -135,6 +135,7 @@ pub struct GpuConfig {
     pub(crate) mode: Mode,
     pub(crate) tenant: Tenant,
     pub(crate) host_memory: Kind,
+    pub(crate) host_caching: KnownCaching,
     pub(crate) bounds: Bounds,
 }
 
@@ -155,14 +156,24 @@ impl GpuConfig {
             mode,
             tenant,
             host_memory: Kind::Memfd,
+            host_caching: Kind::Memfd.caching(),
             bounds: Bounds::default(),
         })
     }
 
-    /// The same GPU with another kind of host memory.
+    /// The same GPU with another kind of host memory, cached as a rule says.
     #[must_use]
     pub fn with_host_memory(mut self, kind: Kind) -> Self {
         self.host_memory = kind;
+        self.host_caching = kind.caching();
+        self
+    }
+
+    /// The same GPU, for somebody who looked at how memory of this kind is
+    /// cached.
+    #[must_use]
+    pub fn with_host_caching(mut self, caching: KnownCaching) -> Self {
+        self.host_caching = caching;
         self
     }
 

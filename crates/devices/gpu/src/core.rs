@@ -24,6 +24,7 @@ use crate::contexts::Contexts;
 use crate::display::Display;
 use crate::error::Error;
 use crate::fences::{Timeline, Timelines};
+use crate::host_objects::HostObjects;
 use crate::jobs::Jobs;
 use crate::metrics::Metrics;
 use crate::resources::Resources;
@@ -44,6 +45,8 @@ pub(crate) struct Core {
     pub(crate) memory: Arc<dyn GuestMemory>,
     pub(crate) display: Arc<dyn Display>,
     pub(crate) window: Option<Arc<Window>>,
+    /// What the host offers; the guest makes blobs of it.
+    pub(crate) host_objects: HostObjects,
     pub(crate) timelines: Timelines,
     pub(crate) jobs: Jobs,
     pub(crate) metrics: Metrics,
@@ -75,6 +78,7 @@ impl Core {
             memory,
             display,
             window,
+            host_objects: HostObjects::default(),
             timelines: Timelines::default(),
             jobs: Jobs::default(),
             metrics: Metrics::default(),
@@ -92,8 +96,8 @@ impl Core {
 
     /// Host memory for a resource: paid for before it is allocated.
     pub(crate) fn allocate(&self, name: &str, size: u64) -> Result<Buffer, Error> {
-        let kind = self.config.host_memory;
-        let make = || HostMemory::allocate(name, size, kind);
+        let (kind, caching) = (self.config.host_memory, self.config.host_caching);
+        let make = || Ok(HostMemory::allocate(name, size, kind)?.with_caching(caching));
         let model = MemoryModel::Pinned;
         Ok(self
             .exchange

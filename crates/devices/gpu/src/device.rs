@@ -16,6 +16,7 @@ use crate::commands::{self, CAPSETS, Outcome};
 use crate::config::{GpuConfig, Mode};
 use crate::core::Core;
 use crate::display::Display;
+use crate::host_objects::HostObjects;
 use crate::image::Image;
 use crate::jobs::Jobs;
 use crate::status::GpuStatus;
@@ -50,6 +51,11 @@ impl Gpu {
         let mut state = self.core.any_state();
         let shown = state.scanouts.get_mut(scanout).ok()?.shown.as_ref()?;
         Some(shown.image.clone())
+    }
+
+    /// What the host offers the guest by number.
+    pub fn host_objects(&self) -> &HostObjects {
+        &self.core.host_objects
     }
 
     /// What the device holds.

@@ -14,6 +14,7 @@
 //! | requests in, replies out | `device`, `answer` |
 //! | one family of commands each | `commands` |
 //! | what the guest made | `resources`, `backing`, `scanouts`, `contexts` |
+//! | what the host offers it | [`HostObjects`] |
 //! | what others see of it | [`display`], [`image`], [`status`] |
 //! | order and waiting | `fences`, `jobs` |
 //! | what may be asked for | [`config`], [`error`] |
@@ -31,6 +32,7 @@ pub mod display;
 mod edid;
 pub mod error;
 mod fences;
+mod host_objects;
 pub mod image;
 mod jobs;
 mod metrics;
@@ -42,6 +44,7 @@ pub use config::{Bounds, ConfigError, GpuConfig, Mode, Output};
 pub use device::Gpu;
 pub use display::{Cursor, Display, FakeDisplay};
 pub use error::Error;
+pub use host_objects::{HostObjects, NotOffered};
 pub use image::{Image, ImageAccess, Layout};
 pub use metrics::GpuMetrics;
 pub use status::GpuStatus;

@@ -117,6 +117,15 @@ impl DmaBufOps {
         Identity::of(&self.fd)
     }
 
+    /// Whether a mapping through this descriptor may be written: a PRIME
+    /// exporter decides it at the first export.
+    ///
+    /// # Errors
+    /// [`Error::Sys`] if `fcntl` fails.
+    pub fn is_writable(&self) -> Result<bool> {
+        sys::fd::is_open_for_writing(self.fd.as_fd())
+    }
+
     /// Names it, for humans: `/sys/kernel/debug/dma_buf` and procfs show the
     /// name. 31 bytes at most.
     ///

@@ -43,10 +43,15 @@ pub(crate) fn is_dma_buf(fd: BorrowedFd<'_>) -> Result<bool> {
 /// stranger's device might take for something else. Every other file's link is
 /// a path, or an anonymous inode of another name.
 pub(crate) fn is_sync_file(fd: BorrowedFd<'_>) -> Result<bool> {
+    Ok(link(fd)? == "anon_inode:sync_file")
+}
+
+/// What procfs says that `fd` is: a path, or a name in its place.
+pub(crate) fn link(fd: BorrowedFd<'_>) -> Result<String> {
     // The thread's own directory: it may have unshared its descriptors.
     let path = format!("/proc/thread-self/fd/{}", fd.as_raw_fd());
     let link = std::fs::read_link(path).map_err(|e| Error::sys("readlink", e))?;
-    Ok(link.as_os_str() == "anon_inode:sync_file")
+    Ok(link.to_string_lossy().into_owned())
 }
 
 /// The size of a dma-buf in bytes.
@@ -57,6 +62,12 @@ pub(crate) fn dma_buf_size(fd: BorrowedFd<'_>) -> Result<u64> {
 /// The seals of `fd`; none if it can't have any.
 pub(crate) fn seals(fd: BorrowedFd<'_>) -> Option<SealFlags> {
     rustix::fs::fcntl_get_seals(fd).ok()
+}
+
+/// Whether writing through `fd` is open to its holder: as it was opened.
+pub(crate) fn is_open_for_writing(fd: BorrowedFd<'_>) -> Result<bool> {
+    let flags = rustix::fs::fcntl_getfl(fd).map_err(|e| Error::sys("F_GETFL", e))?;
+    Ok(flags & OFlags::RWMODE == OFlags::RDWR)
 }
 
 /// Asks the kernel what `fd` is.

@@ -32,7 +32,8 @@ impl Kind {
         }
     }
 
-    fn caching(self) -> KnownCaching {
+    /// How it is cached by rule: what it is made of leaves no choice.
+    pub fn caching(self) -> KnownCaching {
         KnownCaching {
             caching: Caching::WriteBack,
             source: CachingSource::Rule(match self {
@@ -54,6 +55,7 @@ impl fmt::Display for Kind {
 #[derive(Debug)]
 pub struct HostMemory {
     kind: Kind,
+    caching: KnownCaching,
     storage: Storage,
 }
 
@@ -75,7 +77,19 @@ impl HostMemory {
                 Storage::from_dmabuf(buffer)?
             }
         };
-        Ok(Self { kind, storage })
+        Ok(Self {
+            kind,
+            caching: kind.caching(),
+            storage,
+        })
+    }
+
+    /// The same memory, whose caching somebody looked at. It must be that of
+    /// every memory of this kind, or of this one.
+    #[must_use]
+    pub fn with_caching(mut self, caching: KnownCaching) -> Self {
+        self.caching = caching;
+        self
     }
 }
 
@@ -104,7 +118,7 @@ impl Exporter for HostMemory {
         Offer {
             model: MemoryModel::Pinned,
             cpu: true,
-            caching: Some(self.kind.caching()),
+            caching: Some(self.caching),
             writable: true,
             exclusive: self.storage.can_be_exclusive(),
             descriptor: true,

@@ -69,11 +69,9 @@ impl fmt::Display for Unmet {
             Self::Method(method) => write!(f, "{method} access is not offered"),
             Self::Writable => f.write_str("the memory is read-only"),
             Self::CachingUnknown => f.write_str("the caching is not known"),
-            Self::Caching { needed, offered } => write!(
-                f,
-                "{needed} caching is needed, the memory is {} ({})",
-                offered.caching, offered.source
-            ),
+            Self::Caching { needed, offered } => {
+                write!(f, "{needed} caching is needed, the memory is {offered}")
+            }
             Self::Model(model) => {
                 write!(f, "the memory is {model}, which the importer can't follow")
             }

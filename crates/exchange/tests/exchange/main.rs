@@ -4,6 +4,7 @@ mod cpu;
 mod decoder;
 mod exporters;
 mod guest_pages;
+mod one_caching;
 mod registry;
 mod reservation;
 mod scene;

@@ -7,7 +7,7 @@ use landbridge_exchange::terms::{
     CachingNeed, Direction, MemoryModel, Method, Models, Needs, Offer, RangeNeeds, RangeShape,
     Refusal, Revocation, Snooping, Unmet, negotiate,
 };
-use landbridge_exchange::{Caching, CachingSource, Error, KnownCaching, Limits, Tenant};
+use landbridge_exchange::{Caching, CachingSource, Error, Evidence, KnownCaching, Limits, Tenant};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -29,7 +29,7 @@ const MODELS: [MemoryModel; 5] = [
 fn known(caching: Caching) -> KnownCaching {
     KnownCaching {
         caching,
-        source: CachingSource::PageTable,
+        source: CachingSource::Kernel(Evidence::PageTable),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The asking end of the control socket.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -12,9 +12,10 @@ use serde::de::DeserializeOwned;
 use super::lines::Lines;
 use super::passing;
 use super::protocol::{
-    Answer, Greeting, LONGEST_ANSWER, Request, ScreenshotArguments, ScreenshotResult, VERSION,
+    Answer, Greeting, LONGEST_ANSWER, Request, ScreenshotArguments, ScreenshotResult,
+    ShareArguments, UnshareArguments, UnshareResult, VERSION,
 };
-use super::status::Status;
+use super::status::{ShareStatus, Status};
 
 /// How long the program may take for an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -68,6 +69,20 @@ impl Client {
         Ok((result, file))
     }
 
+    /// Shares a dma-buf or memfd with a device's guest.
+    pub fn share(
+        &mut self,
+        arguments: &ShareArguments,
+        memory: impl AsFd,
+    ) -> anyhow::Result<ShareStatus> {
+        self.call_with("share", arguments, Some(memory.as_fd()))
+    }
+
+    /// Ends a share.
+    pub fn unshare(&mut self, arguments: UnshareArguments) -> anyhow::Result<UnshareResult> {
+        self.call("unshare", &arguments)
+    }
+
     fn greet(&mut self) -> anyhow::Result<()> {
         let line = self.line()?;
         if let Ok(Answer {
@@ -93,6 +108,15 @@ impl Client {
         command: &str,
         arguments: &impl Serialize,
     ) -> anyhow::Result<T> {
+        self.call_with(command, arguments, None)
+    }
+
+    fn call_with<T: DeserializeOwned>(
+        &mut self,
+        command: &str,
+        arguments: &impl Serialize,
+        descriptor: Option<BorrowedFd<'_>>,
+    ) -> anyhow::Result<T> {
         let id = self.next;
         self.next += 1;
         let request = Request {
@@ -102,7 +126,7 @@ impl Client {
         };
         let mut line = serde_json::to_vec(&request)?;
         line.push(b'\n');
-        passing::send(&self.stream, &line, None).context("the connection is broken")?;
+        passing::send(&self.stream, &line, descriptor).context("the connection is broken")?;
         let answer: Answer = serde_json::from_str(&self.line()?)?;
         if let Some(problem) = answer.error {
             return Err(problem.into());

@@ -4,6 +4,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::serve::settings::CachingName;
+
 /// The protocol's version. Fields and commands may be added within a version;
 /// whatever an older client relied on stays.
 pub const VERSION: u32 = 1;
@@ -80,6 +82,48 @@ pub struct ScreenshotResult {
     pub bytes: u64,
 }
 
+/// The arguments of `share`. The memory's descriptor comes with the line.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShareArguments {
+    /// Which device, by its number in the status.
+    #[serde(default)]
+    pub device: usize,
+    /// The number by which the guest asks for it: not 0. Where none is asked
+    /// for, it gets the next free one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blob_id: Option<u64>,
+    /// Its UUID; where none is asked for, it gets one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uuid: Option<String>,
+    /// How it is cached, in the word of whoever shares it: for memory of which
+    /// nobody knows exactly. What contradicts better knowledge is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caching: Option<CachingName>,
+    /// The driver behind an exporter that the kernel calls "drm".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub driver: Option<String>,
+}
+
+/// Which share `unshare` ends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnshareArguments {
+    /// The device.
+    #[serde(default)]
+    pub device: usize,
+    /// The number there.
+    pub blob_id: u64,
+}
+
+/// The result of `unshare`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnshareResult {
+    /// Whether somebody still uses the buffer; the guest keeps what it has made
+    /// of it.
+    pub in_use: bool,
+}
+
 /// One answer: a result or an error.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
@@ -130,6 +174,12 @@ pub enum Code {
     NoSuchOutput,
     /// The output shows nothing.
     NothingShown,
+    /// The memory can't be shared, or not in this way.
+    NotShareable,
+    /// Another buffer has the number or the UUID.
+    Taken,
+    /// Nothing is shared under this number.
+    NoSuchShare,
     /// The program could not do it.
     Failed,
     /// Another user's process; the connection ends.

@@ -1,8 +1,8 @@
 //! The answering end of the control socket.
 
 use std::fmt;
-use std::io::{self, BufWriter, Read, Write};
-use std::os::fd::AsFd;
+use std::io::{self, BufWriter, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,15 +10,16 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::lines::Lines;
 use super::passing;
 use super::protocol::{
     About, Answer, Code, Greeting, LONGEST_REQUEST, Problem, Request, ScreenshotArguments,
-    ScreenshotResult,
+    ScreenshotResult, ShareArguments, UnshareArguments, UnshareResult,
 };
-use super::status::Status;
+use super::status::{ShareStatus, Status};
 use super::stop::{Stop, Woken};
 use crate::picture;
 
@@ -45,6 +46,19 @@ pub trait Service: Send + Sync {
     /// [`Code::NoSuchDevice`], [`Code::NoSuchOutput`], [`Code::NothingShown`],
     /// and [`Code::Failed`] where the picture can't be read in time.
     fn screenshot(&self, device: usize, output: u32) -> Result<Shot, Problem>;
+
+    /// Shares memory with a device's guest.
+    ///
+    /// # Errors
+    /// [`Code::NoSuchDevice`], [`Code::NotShareable`], [`Code::Taken`], and
+    /// [`Code::Failed`] where the guest may not hold more.
+    fn share(&self, asked: &ShareArguments, memory: OwnedFd) -> Result<ShareStatus, Problem>;
+
+    /// Ends a share.
+    ///
+    /// # Errors
+    /// [`Code::NoSuchDevice`], [`Code::NoSuchShare`].
+    fn unshare(&self, asked: UnshareArguments) -> Result<UnshareResult, Problem>;
 }
 
 /// A picture.
@@ -188,10 +202,11 @@ impl Hall {
         };
         send_line(stream, &greeting, None)?;
         let mut lines = Lines::new(LONGEST_REQUEST);
+        let mut descriptors = Vec::new();
         loop {
             let line = lines.next(PATIENCE, |buffer, limit| {
                 match self.stop.wait_for(stream, Some(limit))? {
-                    Woken::Ready => (&*stream).read(buffer),
+                    Woken::Ready => passing::receive(stream, buffer, &mut descriptors),
                     Woken::Timeout => Err(io::ErrorKind::TimedOut.into()),
                     Woken::Stop => Ok(0),
                 }
@@ -201,8 +216,14 @@ impl Hall {
                 Ok(Some(line)) => serde_json::from_str(&line).map_err(|error| error.to_string()),
                 Err(error) => Err(error.to_string()),
             };
+            // The one that came with this request; more would belong to nobody.
+            let descriptor = descriptors.pop();
+            let request = match descriptors.is_empty() {
+                true => request,
+                false => Err("more than one descriptor came with a request".to_owned()),
+            };
             match request {
-                Ok(request) => self.answer(stream, request)?,
+                Ok(request) => self.answer(stream, request, descriptor)?,
                 Err(message) => {
                     let problem = Problem::new(Code::BadRequest, message);
                     return send_line(stream, &refusal(None, problem), None);
@@ -211,9 +232,14 @@ impl Hall {
         }
     }
 
-    fn answer(&self, stream: &UnixStream, request: Request) -> io::Result<()> {
+    fn answer(
+        &self,
+        stream: &UnixStream,
+        request: Request,
+        descriptor: Option<OwnedFd>,
+    ) -> io::Result<()> {
         let id = request.id;
-        match self.carry_out(request) {
+        match self.carry_out(request, descriptor) {
             Ok((result, file)) => {
                 let answer = Answer {
                     id,
@@ -226,7 +252,11 @@ impl Hall {
         }
     }
 
-    fn carry_out(&self, request: Request) -> Result<(Value, Option<std::fs::File>), Problem> {
+    fn carry_out(
+        &self,
+        request: Request,
+        descriptor: Option<OwnedFd>,
+    ) -> Result<(Value, Option<std::fs::File>), Problem> {
         let arguments = match request.arguments {
             Value::Null => Value::Object(serde_json::Map::new()),
             arguments => arguments,
@@ -235,14 +265,23 @@ impl Hall {
             "version" => Ok((plain(arguments, About::this)?, None)),
             "status" => Ok((plain(arguments, || self.service.status())?, None)),
             "screenshot" => {
-                let asked: ScreenshotArguments = serde_json::from_value(arguments)
-                    .map_err(|error| Problem::new(Code::BadArguments, error))?;
-                let (result, file) = self.screenshot(asked)?;
+                let (result, file) = self.screenshot(parsed(arguments)?)?;
                 Ok((to_value(&result)?, Some(file)))
+            }
+            "share" => {
+                let memory = descriptor.ok_or_else(|| {
+                    Problem::new(Code::BadArguments, "no descriptor came with the request")
+                })?;
+                let result = self.service.share(&parsed(arguments)?, memory)?;
+                Ok((to_value(&result)?, None))
+            }
+            "unshare" => {
+                let result = self.service.unshare(parsed(arguments)?)?;
+                Ok((to_value(&result)?, None))
             }
             other => Err(Problem::new(
                 Code::UnknownCommand,
-                format!("{other:?} is none of version, status, screenshot"),
+                format!("{other:?} is none of version, status, screenshot, share, unshare"),
             )),
         }
     }
@@ -278,6 +317,10 @@ fn plain<T: Serialize>(arguments: Value, result: impl FnOnce() -> T) -> Result<V
         Value::Object(arguments) if arguments.is_empty() => to_value(&result()),
         _ => Err(Problem::new(Code::BadArguments, "it takes no arguments")),
     }
+}
+
+fn parsed<T: DeserializeOwned>(arguments: Value) -> Result<T, Problem> {
+    serde_json::from_value(arguments).map_err(|error| Problem::new(Code::BadArguments, error))
 }
 
 fn to_value(result: &impl Serialize) -> Result<Value, Problem> {

@@ -22,6 +22,39 @@ pub struct Status {
     pub guests: Vec<GuestStatus>,
     /// All living buffers, the oldest first.
     pub buffers: Vec<BufferStatus>,
+    /// Buffers that programs of this host share with guests.
+    #[serde(default)]
+    pub shares: Vec<ShareStatus>,
+    /// Who is asked how buffers are cached: "kernel", "broker:SOCK", "rules".
+    #[serde(default)]
+    pub caching_from: String,
+    /// What the operator takes unknown caching for; absent where such buffers
+    /// are refused.
+    #[serde(default)]
+    pub unknown_caching: Option<String>,
+}
+
+/// A buffer that a program of this host shares with a guest.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShareStatus {
+    /// The device.
+    pub device: usize,
+    /// The number by which the guest asks for it.
+    pub blob_id: u64,
+    /// The buffer's UUID.
+    pub uuid: String,
+    /// The buffer.
+    pub buffer: u64,
+    /// Size in bytes.
+    pub size: u64,
+    /// What it is: "shared dma-buf", "shared memfd".
+    pub exporter: String,
+    /// The kernel's name for the dma-buf's exporter, or the memfd's name.
+    pub origin: Option<String>,
+    /// How the CPU caches it.
+    pub caching: Option<String>,
+    /// How we know.
+    pub caching_source: Option<String>,
 }
 
 /// One device.
@@ -174,6 +207,9 @@ pub struct BufferStatus {
     pub size: u64,
     /// Who owns its memory.
     pub exporter: String,
+    /// Whose memory it is, where the exporter does not tell.
+    #[serde(default)]
+    pub origin: Option<String>,
     /// Its UUID, once it has one.
     pub uuid: Option<String>,
     /// What may happen to its memory.

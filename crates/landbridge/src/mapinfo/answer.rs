@@ -2,7 +2,7 @@
 
 use landbridge_inspect::{Caching, MapInfo, Source};
 
-use super::descriptor::Descriptor;
+use crate::descriptor::Descriptor;
 use crate::terminal::plain;
 
 /// Four lines.

@@ -1,12 +1,11 @@
 //! `landbridge mapinfo`: how CPU mappings of one buffer behave, and the broker that
 //! tells programs without privileges.
 //!
-//! - `descriptor`: the descriptor that is asked about; `answer`: how it is told;
+//! - `answer`: how it is told;
 //! - `broker` serves `--broker`.
 
 mod answer;
 mod broker;
-mod descriptor;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,10 +14,10 @@ use anyhow::{Context, bail};
 use clap::Args;
 use landbridge_inspect::{Config, DEFAULT_LIMIT, Error, Inspector, MapInfo, broker as asking};
 
+use crate::descriptor::{self, Descriptor};
 use crate::failure::Failure;
 use crate::terminal;
 use broker::Mode;
-use descriptor::Descriptor;
 
 /// The command line of `landbridge mapinfo`.
 #[derive(Debug, Args)]

@@ -2,18 +2,20 @@
 //! each guest.
 
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use landbridge_exchange::{Exchange, Limits, Tenant};
 
+use super::caching::Lookup;
 use super::listen::Socket;
 use super::settings::GpuSettings;
-use super::snapshot;
 use super::station::Station;
-use crate::control::protocol::{Code, Problem};
-use crate::control::status::Status;
+use super::{shares, snapshot};
+use crate::control::protocol::{Code, Problem, ShareArguments, UnshareArguments, UnshareResult};
+use crate::control::status::{ShareStatus, Status};
 use crate::control::{Service, Shot, Stop};
 
 /// How long a screenshot waits for those who write the picture.
@@ -25,6 +27,7 @@ pub(super) struct Fleet {
     pub(super) guests: BTreeMap<String, Tenant>,
     pub(super) berths: Vec<Berth>,
     pub(super) started: Instant,
+    pub(super) caching: Lookup,
     limits: Limits,
     stop: Stop,
 }
@@ -38,12 +41,13 @@ pub(super) struct Berth {
 
 impl Fleet {
     /// No devices yet; each guest gets `limits`.
-    pub(super) fn new(limits: Limits, stop: Stop) -> Self {
+    pub(super) fn new(limits: Limits, caching: Lookup, stop: Stop) -> Self {
         Self {
             exchange: Exchange::new(),
             guests: BTreeMap::new(),
             berths: Vec::new(),
             started: Instant::now(),
+            caching,
             limits,
             stop,
         }
@@ -62,13 +66,32 @@ impl Fleet {
             .or_insert_with_key(|name| Tenant::new(name, self.limits))
             .clone();
         let stop = self.stop.clone();
-        let station = Station::new(number, settings, socket, &self.exchange, tenant, stop)?;
+        let config = settings.config(tenant.clone())?;
+        let config = config.with_host_caching(self.caching.of_kind(settings.host_memory.kind()));
+        let station = Station::new(
+            number,
+            settings,
+            config,
+            socket,
+            &self.exchange,
+            tenant,
+            stop,
+        );
         self.berths.push(Berth {
             station: Arc::new(station),
             screenshots: AtomicU64::new(0),
             screenshot_bytes: AtomicU64::new(0),
         });
         Ok(())
+    }
+
+    /// The device with this number.
+    pub(super) fn berth(&self, device: usize) -> Result<&Berth, Problem> {
+        self.berths.get(device).ok_or_else(|| {
+            let count = self.berths.len();
+            let message = format!("there is no device {device}: there are {count}");
+            Problem::new(Code::NoSuchDevice, message)
+        })
     }
 
     /// The devices.
@@ -82,14 +105,16 @@ impl Service for Fleet {
         snapshot::of(self)
     }
 
+    fn share(&self, asked: &ShareArguments, memory: OwnedFd) -> Result<ShareStatus, Problem> {
+        shares::share(self, asked, memory)
+    }
+
+    fn unshare(&self, asked: UnshareArguments) -> Result<UnshareResult, Problem> {
+        shares::unshare(self, asked)
+    }
+
     fn screenshot(&self, device: usize, output: u32) -> Result<Shot, Problem> {
-        let berth = self.berths.get(device).ok_or_else(|| {
-            let message = format!(
-                "there is no device {device}: there are {}",
-                self.berths.len()
-            );
-            Problem::new(Code::NoSuchDevice, message)
-        })?;
+        let berth = self.berth(device)?;
         let station = &berth.station;
         let outputs = station.settings.outputs.len();
         if output as usize >= outputs {

@@ -3,7 +3,7 @@
 //! ```text
 //!   settings ── listen ──▶ fleet ─┬▶ station ◀── VMM
 //!                            │    └▶ station ◀── VMM
-//!            status, screenshot ◀── control::Server
+//!     status, screenshot, share ◀── control::Server
 //!                        scrape ◀── metrics
 //! ```
 //!
@@ -11,6 +11,7 @@
 //! one exchange, so that a buffer of one device is known to the others by its
 //! UUID. The main thread only waits for the signal that ends it all.
 
+mod caching;
 mod descriptors;
 mod fleet;
 mod headless;
@@ -19,6 +20,7 @@ mod logging;
 mod metrics;
 mod options;
 pub mod settings;
+mod shares;
 mod snapshot;
 mod station;
 
@@ -36,6 +38,7 @@ pub use options::Options;
 use crate::control::{Server, Service, Stop};
 use crate::failure::Failure;
 use crate::qemu;
+use caching::Lookup;
 use fleet::Fleet;
 use listen::Socket;
 use listen::handed_over::HandedOver;
@@ -66,7 +69,9 @@ fn serve(settings: Settings, handed_over: HandedOver) -> anyhow::Result<()> {
     let signals = Signals::new([SIGTERM, SIGINT]).context("can't wait for signals")?;
     let stop = Stop::new().context("can't make an eventfd")?;
     let control = control_socket(&settings, handed_over.control)?;
-    let mut fleet = Fleet::new(settings.limits, stop.clone());
+    let unknown = settings.unknown_caching.map(Into::into);
+    let caching = Lookup::new(settings.caching_from, unknown);
+    let mut fleet = Fleet::new(settings.limits, caching, stop.clone());
     for gpu in settings.gpus {
         if let Some(path) = gpu.socket.clone() {
             fleet.add(gpu, Socket::make(&path)?)?;
@@ -126,8 +131,11 @@ fn start_stations(fleet: &Fleet) -> anyhow::Result<mpsc::Receiver<()>> {
         std::thread::Builder::new()
             .name(format!("gpu {}", station.number))
             .spawn(move || {
-                let _running = running;
                 station.run();
+                // Only then has it ended: the last of a station removes its
+                // socket, and the program ends with the last `running`.
+                drop(station);
+                drop(running);
             })
             .context("can't start a thread")?;
     }

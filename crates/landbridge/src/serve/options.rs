@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::settings::{GpuMode, HostMemory, MetricsAddress, OutputSize, Size};
+use super::settings::{
+    CachingFrom, CachingName, GpuMode, HostMemory, MetricsAddress, OutputSize, Size,
+};
 use crate::qemu::Machine;
 
 /// The command line of `landbridge serve`.
@@ -16,7 +18,7 @@ Example:
   landbridge screenshot screen.png --control control.sock
 
 The configuration file has the same keys (gpu, control, metrics, outputs,
-gpu-mode, window, host-memory), a table [limits] and, for each GPU that differs,
+gpu-mode, window, host-memory, caching-from, unknown-caching), a table [limits] and, for each GPU that differs,
 a table [[gpu]]; docs/serve.md shows one. Unknown keys are errors.
 
 Exit status: 0 after SIGTERM or SIGINT; 1 when serving fails; 2 when the command
@@ -26,7 +28,7 @@ pub struct Options {
     #[arg(long, value_name = "SOCK")]
     pub gpu: Vec<PathBuf>,
 
-    /// Answer `status` and `screenshot` on this socket.
+    /// Answer `status`, `screenshot`, `share` and `unshare` on this socket.
     #[arg(long, value_name = "SOCK")]
     pub control: Option<PathBuf>,
 
@@ -45,6 +47,17 @@ pub struct Options {
     /// What host memory is made of [default: memfd].
     #[arg(long, value_enum, value_name = "KIND")]
     pub host_memory: Option<HostMemory>,
+
+    /// Who is asked how buffers are cached: "kernel" (needs CAP_BPF and
+    /// CAP_PERFMON), "broker:SOCK" (a `landbridge mapinfo --broker`), or "rules",
+    /// which are also what is left without the privilege [default: kernel].
+    #[arg(long, value_name = "WHO")]
+    pub caching_from: Option<CachingFrom>,
+
+    /// Take buffers for this whose caching nobody knows; otherwise they are
+    /// refused, since a guest must map them just as the host does.
+    #[arg(long, value_enum, value_name = "CACHING")]
+    pub unknown_caching: Option<CachingName>,
 
     /// Serve metrics for Prometheus over HTTP on this port of the loopback
     /// interface, or on this address and port.

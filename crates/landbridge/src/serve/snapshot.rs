@@ -9,6 +9,7 @@ use landbridge_exchange::tenant::Resource;
 use landbridge_exchange::{Buffer, Tenant, Usage};
 
 use super::fleet::{Berth, Fleet};
+use super::shares;
 use crate::control::status::{
     BufferStatus, ChargeStatus, ContextStatus, Counters, DeviceStatus, GuestStatus, ImporterStatus,
     ResourceStatus, ScanoutStatus, ShownStatus, Status,
@@ -27,6 +28,9 @@ pub(super) fn of(fleet: &Fleet) -> Status {
             .map(|(name, tenant)| guest(fleet, name, tenant))
             .collect(),
         buffers: fleet.exchange.buffers().iter().map(buffer).collect(),
+        shares: fleet.stations().flat_map(|it| shares::of(it)).collect(),
+        caching_from: fleet.caching.from().to_string(),
+        unknown_caching: fleet.caching.unknown().map(|it| it.to_string()),
     }
 }
 
@@ -136,6 +140,7 @@ fn buffer(buffer: &Buffer) -> BufferStatus {
         buffer: number(buffer.id()),
         size: buffer.size(),
         exporter: buffer.exporter_name().to_owned(),
+        origin: buffer.origin().map(str::to_owned),
         uuid: buffer.uuid().map(|uuid| uuid.to_string()),
         model: offer.model.to_string(),
         caching: offer.caching.map(|known| known.caching.to_string()),
@@ -158,6 +163,6 @@ fn importer(importer: &Importer) -> ImporterStatus {
     }
 }
 
-fn number(id: landbridge_exchange::BufferId) -> u64 {
+pub(super) fn number(id: landbridge_exchange::BufferId) -> u64 {
     id.get()
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use landbridge_device::Device;
-use landbridge_device_gpu::Gpu;
+use landbridge_device_gpu::{Gpu, GpuConfig};
 use landbridge_exchange::{Exchange, Tenant};
 use landbridge_transport::backend::Stopper;
 use landbridge_transport::{Backend, Error, Link};
@@ -53,21 +53,22 @@ impl Station {
     pub(super) fn new(
         number: usize,
         settings: GpuSettings,
+        config: GpuConfig,
         socket: Socket,
         exchange: &Exchange,
         tenant: Tenant,
         stop: Stop,
-    ) -> anyhow::Result<Self> {
+    ) -> Self {
         let link = Link::new();
         let gpu = Arc::new(Gpu::new(
-            settings.config(tenant.clone())?,
+            config,
             exchange.clone(),
             link.memory(),
             link.mapper(),
             Arc::new(Headless),
         ));
         let device: Arc<dyn Device> = Arc::clone(&gpu) as Arc<dyn Device>;
-        Ok(Self {
+        Self {
             number,
             settings,
             tenant,
@@ -76,7 +77,7 @@ impl Station {
             backend: Backend::new(device, link),
             stop,
             visits: Mutex::default(),
-        })
+        }
     }
 
     /// Serves one VMM after another until the station is stopped.

@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
-use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{ContentArrangement, Table};
+use comfy_table::Table;
 
-use crate::control::status::{BufferStatus, DeviceStatus, GuestStatus, Status};
+use crate::control::status::{BufferStatus, DeviceStatus, GuestStatus, ShareStatus, Status};
 use crate::serve::settings::Size;
+use crate::terminal::{plain, table};
 
 /// All tables, one after the other.
 pub(super) fn of(status: &Status) -> String {
@@ -19,20 +19,22 @@ pub(super) fn of(status: &Status) -> String {
         resources(&status.devices),
         Some(guests(&status.guests)),
         buffers(&status.buffers),
+        shares(&status.shares),
     ];
+    // Writing to a string does not fail.
     for table in tables.into_iter().flatten() {
-        // Writing to a string does not fail.
         let _ = writeln!(text, "{table}");
     }
+    let _ = writeln!(
+        text,
+        "caching is known from: {}; unknown caching is {}",
+        status.caching_from,
+        match &status.unknown_caching {
+            Some(caching) => format!("taken for {caching}"),
+            None => "refused".to_owned(),
+        }
+    );
     text
-}
-
-fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(UTF8_FULL_CONDENSED);
-    table.set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(header);
-    table
 }
 
 fn devices(devices: &[DeviceStatus]) -> Table {
@@ -139,10 +141,34 @@ fn buffers(buffers: &[BufferStatus]) -> Option<Table> {
             Size(buffer.size).to_string(),
             buffer.exporter.clone(),
             buffer.model.clone(),
-            buffer.caching.clone().unwrap_or("unknown".to_owned()),
+            caching(&buffer.caching, &buffer.caching_source),
             buffer.copied_bytes.to_string(),
             buffer.fences_outstanding.to_string(),
             importers.collect::<Vec<_>>().join("\n"),
+        ]);
+    }
+    (!table.is_empty()).then_some(table)
+}
+
+fn caching(caching: &Option<String>, source: &Option<String>) -> String {
+    match (caching, source) {
+        (Some(caching), Some(source)) => format!("{caching} ({source})"),
+        (Some(caching), None) => caching.clone(),
+        (None, _) => "unknown".to_owned(),
+    }
+}
+
+fn shares(shares: &[ShareStatus]) -> Option<Table> {
+    let mut table = table(&["share", "device", "blob id", "buffer", "size", "caching"]);
+    for share in shares {
+        let origin = share.origin.as_deref().unwrap_or_default();
+        table.add_row([
+            format!("{} {}", share.exporter, plain(origin)),
+            share.device.to_string(),
+            share.blob_id.to_string(),
+            share.buffer.to_string(),
+            Size(share.size).to_string(),
+            caching(&share.caching, &share.caching_source),
         ]);
     }
     (!table.is_empty()).then_some(table)

@@ -152,10 +152,13 @@ fn the_keys_of_the_status_are_stable() {
         keys(&status),
         [
             "buffers",
+            "caching_from",
             "copied_bytes",
             "devices",
             "guests",
             "pid",
+            "shares",
+            "unknown_caching",
             "uptime_seconds",
             "version"
         ]
@@ -235,6 +238,7 @@ fn the_keys_of_the_status_are_stable() {
             "guest",
             "importers",
             "model",
+            "origin",
             "size",
             "uuid",
         ]

@@ -8,5 +8,6 @@ mod guests;
 mod hostile_frontend;
 mod many_lives;
 mod recover;
+mod shares;
 mod socket_activation;
 mod sockets;

@@ -3,13 +3,14 @@
 //! | memory | its bytes are | needs |
 //! |---|---|---|
 //! | GUEST | the guest's pages in the entries | |
-//! | HOST3D | new host memory | VIRGL, `blob_id` 0, no entries |
+//! | HOST3D | new host memory, or a host object | VIRGL, no entries |
 //! | HOST3D_GUEST | new host memory; the entries are a shadow for transfers | VIRGL, `blob_id` 0 |
 //!
-//! The specification lets `blob_id` name an object that a context made. This
-//! device's contexts make none, so `blob_id` 0, which stands for plain memory,
-//! is the only one there is.
+//! `blob_id` 0 is new memory; another one names what the host offers under that
+//! number ([`HostObjects`](crate::HostObjects)), in every context, and the
+//! blob must be of just its size: the whole of it is mapped.
 
+use landbridge_exchange::Buffer;
 use landbridge_exchange::importers::window::PAGE;
 use landbridge_protocol_gpu::{BlobFlags, BlobMem, Features, ResourceCreateBlob, Response};
 
@@ -34,7 +35,7 @@ pub(crate) fn create(call: Call<'_>, create: &ResourceCreateBlob<'_>) -> Result<
             flags,
         },
         BlobMem::Host3d => Kind::Host {
-            buffer: call.core.allocate("virtio-gpu blob", create.size)?,
+            buffer: host_memory(call, create)?,
             flags,
         },
         BlobMem::Host3dGuest => Kind::Shadowed {
@@ -46,6 +47,25 @@ pub(crate) fn create(call: Call<'_>, create: &ResourceCreateBlob<'_>) -> Result<
     let bounds = &call.core.config.bounds;
     call.state()?.resources.insert(id, kind, backing, bounds)?;
     Ok(Response::OkNoData)
+}
+
+/// New memory, or what the host offers.
+fn host_memory(call: Call<'_>, create: &ResourceCreateBlob<'_>) -> Result<Buffer, Error> {
+    if create.blob_id == 0 {
+        return call.core.allocate("virtio-gpu blob", create.size);
+    }
+    let object = call.core.host_objects.get(create.blob_id);
+    let buffer = object.ok_or(Error::Field {
+        what: "a blob's host object",
+        value: create.blob_id,
+    })?;
+    if buffer.size() != create.size {
+        return Err(Error::Field {
+            what: "the size of a blob of this host object",
+            value: create.size,
+        });
+    }
+    Ok(buffer)
 }
 
 fn check(call: Call<'_>, create: &ResourceCreateBlob<'_>) -> Result<(), Error> {
@@ -71,7 +91,7 @@ fn check(call: Call<'_>, create: &ResourceCreateBlob<'_>) -> Result<(), Error> {
     if !call.has(Features::VIRGL) {
         return field("a blob's memory type", create.mem as u64);
     }
-    if create.blob_id != 0 {
+    if create.mem == BlobMem::Host3dGuest && create.blob_id != 0 {
         return field("a blob's host object", create.blob_id);
     }
     if create.mem == BlobMem::Host3d && !create.entries.is_empty() {

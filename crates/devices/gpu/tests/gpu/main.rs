@@ -5,6 +5,7 @@ mod blobs;
 mod concurrency;
 mod display;
 mod harness;
+mod host_objects;
 mod hostile;
 mod order;
 mod property;

@@ -1,4 +1,4 @@
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 
 use serde_json::json;
@@ -24,6 +24,19 @@ impl Service for Fake {
             (0, _) => Err(Problem::new(Code::NoSuchOutput, "one only")),
             _ => Err(Problem::new(Code::NoSuchDevice, "one only")),
         }
+    }
+
+    fn share(&self, asked: &ShareArguments, memory: OwnedFd) -> Result<ShareStatus, Problem> {
+        let file = std::fs::File::from(memory);
+        Ok(ShareStatus {
+            blob_id: asked.blob_id.unwrap_or(1),
+            size: file.metadata().unwrap().len(),
+            ..ShareStatus::default()
+        })
+    }
+
+    fn unshare(&self, asked: UnshareArguments) -> Result<UnshareResult, Problem> {
+        Err(Problem::new(Code::NoSuchShare, asked.blob_id))
     }
 }
 
@@ -152,4 +165,35 @@ fn a_server_ends_with_clients_connected() {
     let mut client = Client::connect(&place.path).unwrap();
     drop(place);
     assert!(client.status().is_err());
+}
+
+#[test]
+fn memory_comes_with_its_request() {
+    let place = serve();
+    let file = passing::sealed_file("shared", |file| Ok(file.write_all(b"12345")?)).unwrap();
+    let mut client = Client::connect(&place.path).unwrap();
+    let asked = ShareArguments {
+        blob_id: Some(9),
+        ..ShareArguments::default()
+    };
+    for _ in 0..2 {
+        let shared = client.share(&asked, &file).unwrap();
+        assert_eq!((shared.blob_id, shared.size), (9, 5));
+    }
+    let without = exchange(&place, b"{\"command\":\"share\"}\n");
+    assert_eq!(without[0]["error"]["code"], "bad-arguments");
+}
+
+#[test]
+fn descriptors_that_nobody_asked_for_end_the_connection() {
+    let place = serve();
+    let mut stream = UnixStream::connect(&place.path).unwrap();
+    let file = passing::sealed_file("stray", |_| Ok(())).unwrap();
+    // Half a request, twice with a descriptor.
+    for half in [&b"{\"command\":"[..], b"\"status\"}\n"] {
+        passing::send(&stream, half, Some(file.as_fd())).unwrap();
+    }
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    assert!(text.contains("more than one descriptor"), "{text}");
 }

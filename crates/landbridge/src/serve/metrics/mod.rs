@@ -186,10 +186,14 @@ fn parse(head: &[u8]) -> Option<Asked> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::OwnedFd;
+
     use super::*;
     use crate::control::Shot;
-    use crate::control::protocol::{Code, Problem};
-    use crate::control::status::{DeviceStatus, Status};
+    use crate::control::protocol::{
+        Code, Problem, ShareArguments, UnshareArguments, UnshareResult,
+    };
+    use crate::control::status::{DeviceStatus, ShareStatus, Status};
 
     struct Fake;
 
@@ -204,6 +208,14 @@ mod tests {
 
         fn screenshot(&self, _: usize, _: u32) -> Result<Shot, Problem> {
             Err(Problem::new(Code::Failed, "no pictures here"))
+        }
+
+        fn share(&self, _: &ShareArguments, _: OwnedFd) -> Result<ShareStatus, Problem> {
+            Err(Problem::new(Code::Failed, "no shares here"))
+        }
+
+        fn unshare(&self, _: UnshareArguments) -> Result<UnshareResult, Problem> {
+            Err(Problem::new(Code::Failed, "no shares here"))
         }
     }
 

@@ -8,6 +8,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::caching::{CachingFrom, CachingName};
 use super::size::{MetricsAddress, OutputSize, Size};
 use super::{GpuMode, HostMemory};
 
@@ -50,6 +51,8 @@ pub(super) struct FileKeys {
     pub(super) gpu_mode: Option<GpuMode>,
     pub(super) window: Option<Size>,
     pub(super) host_memory: Option<HostMemory>,
+    pub(super) caching_from: Option<CachingFrom>,
+    pub(super) unknown_caching: Option<CachingName>,
     #[serde(default)]
     pub(super) limits: LimitKeys,
 }
@@ -121,6 +124,8 @@ mod tests {
             "gpu-mode = 'fast'",
             "metrics = 'here'",
             "gpu = [7]",
+            "caching-from = 'hearsay'",
+            "unknown-caching = 'unknown'",
         ] {
             assert!(toml::from_str::<FileKeys>(text).is_err(), "{text}");
         }

@@ -1,6 +1,7 @@
 //! What to serve: the command line laid over the configuration file, checked
 //! before anything runs.
 
+mod caching;
 mod file;
 mod size;
 
@@ -13,6 +14,7 @@ use landbridge_exchange::exporters::host_memory::Kind;
 use landbridge_exchange::{Limits, Tenant};
 use serde::Deserialize;
 
+pub use caching::{CachingFrom, CachingName};
 pub use size::{MetricsAddress, OutputSize, Size};
 
 use super::Options;
@@ -54,7 +56,8 @@ pub enum HostMemory {
 }
 
 impl HostMemory {
-    fn kind(self) -> Kind {
+    /// The exchange's name for it.
+    pub fn kind(self) -> Kind {
         match self {
             Self::Memfd => Kind::Memfd,
             Self::Udmabuf => Kind::Udmabuf,
@@ -146,6 +149,11 @@ pub struct Settings {
     pub metrics: Option<MetricsAddress>,
     /// The most that each guest may hold.
     pub limits: Limits,
+    /// Who is asked how buffers are cached.
+    pub caching_from: CachingFrom,
+    /// How buffers are cached of which nobody knows it; without this, they are
+    /// refused.
+    pub unknown_caching: Option<CachingName>,
 }
 
 impl Settings {
@@ -193,6 +201,12 @@ impl Settings {
             control: options.control.clone().or(file.control),
             metrics: options.metrics.or(file.metrics),
             limits: limits(&file.limits)?,
+            caching_from: options
+                .caching_from
+                .clone()
+                .or(file.caching_from)
+                .unwrap_or_default(),
+            unknown_caching: options.unknown_caching.or(file.unknown_caching),
         };
         settings.check_paths()?;
         Ok(settings)

@@ -7,6 +7,8 @@ use std::str::FromStr;
 use landbridge_device_gpu::Output;
 use serde::Deserialize;
 
+use super::caching::CachingFrom;
+
 /// A number of bytes: "268435456", "256M", "256MiB", "1GiB". Suffixes are
 /// powers of 1024.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -87,9 +89,9 @@ impl FromStr for MetricsAddress {
     }
 }
 
-/// What the types above are in a file: a string.
+/// What the types above and [`CachingFrom`] are in a file: a string.
 #[derive(Deserialize)]
-struct Text(String);
+pub(super) struct Text(String);
 
 macro_rules! from_text {
     ($($name:ty),*) => {$(
@@ -103,7 +105,7 @@ macro_rules! from_text {
     )*};
 }
 
-from_text!(Size, OutputSize, MetricsAddress);
+from_text!(Size, OutputSize, MetricsAddress, CachingFrom);
 
 #[cfg(test)]
 mod tests {

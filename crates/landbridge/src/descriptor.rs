@@ -1,4 +1,4 @@
-//! The descriptor that is asked about.
+//! A descriptor that the command line names: of this process, or of another.
 
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,13 +9,13 @@ use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pid
 
 /// A copy of a descriptor.
 #[derive(Debug)]
-pub(super) struct Descriptor {
+pub(crate) struct Descriptor {
     copy: OwnedFd,
     target: String,
 }
 
 /// Copies descriptor `fd` of a process, this one if none is given.
-pub(super) fn copy(pid: Option<u32>, fd: u32) -> Result<Descriptor> {
+pub(crate) fn copy(pid: Option<u32>, fd: u32) -> Result<Descriptor> {
     let (process, whose) = match pid {
         None => (getpid(), "this process".to_owned()),
         Some(pid) => {
@@ -47,13 +47,13 @@ pub(super) fn copy(pid: Option<u32>, fd: u32) -> Result<Descriptor> {
 
 impl Descriptor {
     /// What it refers to, as `/proc` shows it.
-    pub(super) fn target(&self) -> &str {
+    pub(crate) fn target(&self) -> &str {
         &self.target
     }
 
     /// Whether it is a memfd or a file of its kind: memory, which can be mapped and
     /// touched without consequences.
-    pub(super) fn is_memory(&self) -> bool {
+    pub(crate) fn is_memory(&self) -> bool {
         rustix::fs::fcntl_get_seals(&self.copy).is_ok()
     }
 }
