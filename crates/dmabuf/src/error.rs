@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::caching::Caching;
 use crate::storage::Holders;
 
 /// The result of every fallible function in this crate.
@@ -149,6 +150,18 @@ pub enum Error {
         /// The exporter's name.
         exporter: String,
     },
+    /// The exporter maps its memory with another caching than the caller wants.
+    #[error("a {wanted} mapping was asked, and the exporter maps {found}")]
+    OtherCaching {
+        /// What the caller wants.
+        wanted: Caching,
+        /// What the exporter does.
+        found: Caching,
+    },
+    /// The memory went away while it was mapped: its device was unplugged, or
+    /// its file was shortened. What was read since may be zeros.
+    #[error("the memory went away while it was mapped")]
+    Gone,
     /// A deadline passed first. A later try may succeed.
     #[error("the deadline passed")]
     Timeout,

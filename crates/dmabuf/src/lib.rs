@@ -22,10 +22,12 @@
 //! | [`dma_buf`] | `include/uapi/linux/dma-buf.h`, `Documentation/driver-api/dma-buf.rst` |
 //! | [`sync_file`] | `include/uapi/linux/sync_file.h` |
 //! | [`gem`] | `include/uapi/drm/{drm,drm_mode,virtgpu_drm}.h` |
-//! | [`mapping`], [`storage`] | ours |
+//! | [`mapping`], [`bracketed`], [`storage`] | ours |
 //!
 //! [`AsFd`]: std::os::fd::AsFd
 
+pub mod bracketed;
+pub mod caching;
 pub mod dma_buf;
 pub mod error;
 pub mod gem;
@@ -38,6 +40,8 @@ pub mod sync_file;
 mod sys;
 pub mod udmabuf;
 
+pub use bracketed::{Bracket, Bracketed};
+pub use caching::{Caching, KnowsCaching, Wanted};
 pub use dma_buf::{CpuAccess, Direction, DmaBuf, DmaBufOps};
 pub use error::{Error, Result};
 pub use identity::Identity;

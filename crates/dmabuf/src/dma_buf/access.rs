@@ -23,7 +23,29 @@ pub enum Direction {
 }
 
 impl Direction {
-    fn bits(self) -> u64 {
+    /// One that reads and writes as said; `None` if it would do neither.
+    pub(crate) fn of(reads: bool, writes: bool) -> Option<Self> {
+        match (reads, writes) {
+            (false, false) => None,
+            (true, false) => Some(Self::Read),
+            (false, true) => Some(Self::Write),
+            (true, true) => Some(Self::ReadWrite),
+        }
+    }
+
+    /// Whether it reads.
+    #[must_use]
+    pub fn reads(self) -> bool {
+        self != Self::Write
+    }
+
+    /// Whether it writes.
+    #[must_use]
+    pub fn writes(self) -> bool {
+        self != Self::Read
+    }
+
+    pub(crate) fn bits(self) -> u64 {
         match self {
             Self::Read => SYNC_READ,
             Self::Write => SYNC_WRITE,
@@ -31,7 +53,7 @@ impl Direction {
         }
     }
 
-    fn readiness(self) -> Readiness {
+    pub(crate) fn readiness(self) -> Readiness {
         match self {
             Self::Read => Readiness::Read,
             Self::Write | Self::ReadWrite => Readiness::Write,

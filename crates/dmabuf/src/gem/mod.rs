@@ -15,6 +15,9 @@
 //! | [`virtgpu`] | virtio-gpu's blobs and resources |
 //! | [`Syncobj`] | fences to and from sync_files |
 //!
+//! An imported object is mapped [through its exporter](Object::map), never by the
+//! importing driver.
+//!
 //! An export is always for reading *and* writing, because what the first export
 //! of an object allows holds for all later ones, of every process.
 

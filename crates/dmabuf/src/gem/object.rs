@@ -4,10 +4,13 @@ use std::fmt;
 use std::os::fd::AsFd;
 use std::sync::{Arc, OnceLock};
 
+use crate::bracketed::Bracketed;
+use crate::caching::{KnowsCaching, Wanted};
 use crate::dma_buf::DmaBuf;
 use crate::error::{Error, Result};
 use crate::gem::Device;
 use crate::identity::Identity;
+use crate::mapping::{Access, Mapping, Piece};
 use crate::sys;
 
 /// Which ioctl tells where a device's own object is mapped.
@@ -150,6 +153,40 @@ impl Object {
                 what: "an object without a CPU mapping",
             }),
         }
+    }
+
+    /// Maps it for the CPU, whole.
+    ///
+    /// An imported object is mapped through its exporter: the dma-buf itself,
+    /// whatever the importing driver would do. `wanted` is held against what
+    /// `knows` says of the exporter's mapping; what nobody knows is taken as it
+    /// comes, and [`Bracketed::caching`] says so. The device's own object is
+    /// mapped at the driver's own offset, of whatever kind that is. The mapping
+    /// outlives the object.
+    ///
+    /// # Errors
+    /// [`Error::NotMappable`] (ENODEV) for an aperture and for a fixed mapping
+    /// of an imported object; [`Error::OtherCaching`]; [`Error::Sys`] as
+    /// exporter and driver answer.
+    pub fn map(
+        &self,
+        wanted: Wanted,
+        access: Access,
+        knows: &impl KnowsCaching,
+    ) -> Result<Bracketed> {
+        if self.is_imported() {
+            // Before it is exported, so that a refusal costs nothing.
+            wanted.check_forwards()?;
+            return Bracketed::forward(self.export()?, wanted, access, knows);
+        }
+        // The device's descriptor never shrinks; an offset of another object's
+        // would have to come from the driver.
+        let offset = self.mmap_offset()?;
+        let piece = Piece::new(&self.device, offset, self.size()).trusting_owner();
+        let mapping = Mapping::of(&piece, access)?;
+        // What can't be exported has no other device to be bracketed against.
+        let buffer = self.export().ok();
+        Bracketed::new(mapping, buffer)?.known_by(wanted, knows)
     }
 }
 

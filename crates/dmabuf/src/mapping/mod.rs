@@ -22,6 +22,7 @@
 
 mod area;
 mod gate;
+mod guarded;
 mod piece;
 mod view;
 mod window;
@@ -30,6 +31,7 @@ use std::os::fd::AsFd;
 
 pub use area::Area;
 pub use gate::{Gate, GateKind, Gatekeeper};
+pub(crate) use guarded::Guarded;
 pub use piece::Piece;
 pub use view::{Rows, Scalar, View};
 pub use window::Window;

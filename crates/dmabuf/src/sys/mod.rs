@@ -4,6 +4,7 @@
 //! its caller owes.
 
 pub(crate) mod drm;
+pub(crate) mod fault;
 pub(crate) mod fd;
 pub(crate) mod ioctl;
 pub(crate) mod opaque;

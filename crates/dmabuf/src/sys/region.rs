@@ -4,7 +4,10 @@
 use std::os::fd::BorrowedFd;
 use std::ptr::{self, NonNull};
 
-use rustix::mm::{MapFlags, MremapFlags, ProtFlags, mmap, mmap_anonymous, mremap_fixed, munmap};
+use rustix::mm::{
+    MapFlags, MprotectFlags, MremapFlags, ProtFlags, mmap, mmap_anonymous, mprotect, mremap_fixed,
+    munmap,
+};
 
 use crate::error::{Error, Result};
 use crate::mapping::Access;
@@ -161,6 +164,24 @@ impl Region {
         unsafe { mmap_anonymous(target, len, ProtFlags::empty(), flags) }
             .map(drop)
             .map_err(|e| Error::sys("mmap", e))
+    }
+}
+
+impl Region {
+    /// Lets all of it be accessed as said, or not at all.
+    ///
+    /// # Safety
+    /// No Rust reference to it is live. Raw accesses that this forbids fault.
+    pub(crate) unsafe fn protect(&self, access: Option<Access>) -> Result<()> {
+        let flags = match access {
+            None => MprotectFlags::empty(),
+            Some(Access::ReadOnly) => MprotectFlags::READ,
+            Some(Access::ReadWrite) => MprotectFlags::READ | MprotectFlags::WRITE,
+        };
+        // SAFETY: the range is ours, whole; the caller vouches that no reference
+        // promises an access that this takes away.
+        unsafe { mprotect(self.base.as_ptr().cast(), self.len, flags) }
+            .map_err(|e| Error::sys("mprotect", e))
     }
 }
 
