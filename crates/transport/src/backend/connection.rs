@@ -66,11 +66,7 @@ impl Backend {
 
     fn start(&self, listener: UnixListener, claim: Claim) -> Result<Connection> {
         let memory = GuestMemoryAtomic::new(GuestMemoryMmap::new());
-        let handler = Arc::new(Handler::new(
-            Arc::clone(&self.device),
-            self.link.clone(),
-            &memory,
-        ));
+        let handler = Arc::new(Handler::new(Arc::clone(&self.device), self.link.clone()));
         let mut workers = Workers::start(handler, memory)?;
         let shutdown = workers.serve(listener)?;
         let supervisor = std::thread::Builder::new()
@@ -267,8 +263,29 @@ fn explain(error: DaemonError) -> Error {
     match error {
         DaemonError::StartDaemon(source) => Error::host("start a thread", source),
         DaemonError::HandleRequest(error) => Error::Vmm {
-            reason: error.to_string(),
+            reason: fault(&error),
         },
         error => Error::host("serve the device", io::Error::other(error.to_string())),
+    }
+}
+
+/// What the VMM did wrong, in more words than the crate below has.
+fn fault(error: &Protocol) -> String {
+    match error {
+        Protocol::InvalidMessage => {
+            "a message that is unknown, or has a wrong size, flags, fields or descriptors"
+                .to_owned()
+        }
+        Protocol::InvalidParam => {
+            "a message with a value that is out of range or was not offered".to_owned()
+        }
+        Protocol::OversizedMsg => "a message larger than any can be".to_owned(),
+        Protocol::IncorrectFds => "a message with a wrong number of descriptors".to_owned(),
+        Protocol::BackendInternalError => "rings outside the memory that it announced".to_owned(),
+        Protocol::InactiveFeature(_) | Protocol::InactiveOperation(_) => {
+            format!("a message of a feature that was not agreed on ({error})")
+        }
+        Protocol::ReqHandlerError(why) => why.to_string(),
+        other => other.to_string(),
     }
 }

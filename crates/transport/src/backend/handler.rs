@@ -7,8 +7,8 @@
 //! `SHMEM_MAP` and the thread that serves `REM_MEM_REG` stops the whole VM.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 
 use landbridge_device::Device;
 use vhost::vhost_user::Backend as Channel;
@@ -18,7 +18,7 @@ use vhost::vhost_user::message::{
 use vhost_user_backend::VhostUserBackend;
 use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
 use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
-use vm_memory::GuestAddressSpace;
+use vm_memory::{GuestAddressSpace, GuestMemoryMmap};
 use vmm_sys_util::epoll::EventSet;
 
 use super::link::Link;
@@ -33,21 +33,27 @@ pub const MAX_QUEUE_SIZE: usize = 1024;
 pub(super) struct Handler {
     session: Session,
     link: Link,
+    /// The guest's memory as the queues see it. The crate puts what a VMM
+    /// announces into an address space of its own before anybody can look at
+    /// it; here it comes after it was looked at.
+    checked: Memory,
     queues: Vec<Arc<Queue>>,
     stopping: AtomicBool,
 }
 
 impl Handler {
-    pub(super) fn new(device: Arc<dyn Device>, link: Link, memory: &Memory) -> Self {
+    pub(super) fn new(device: Arc<dyn Device>, link: Link) -> Self {
         if let Some(region) = device.shared_memory() {
             link.set_region(region.id);
         }
+        let checked = Memory::new(GuestMemoryMmap::new());
         let queues = (0..device.queues())
-            .map(|_| Queue::new(memory.clone()))
+            .map(|_| Queue::new(checked.clone()))
             .collect();
         Self {
             session: Session::new(device),
             link,
+            checked,
             queues,
             stopping: AtomicBool::new(false),
         }
@@ -151,8 +157,14 @@ impl VhostUserBackend for Handler {
         Ok(())
     }
 
-    fn update_memory(&self, memory: Memory) -> io::Result<()> {
-        self.link.table().replace(&memory.memory())
+    fn update_memory(&self, announced: Memory) -> io::Result<()> {
+        let announced = announced.memory();
+        self.link.table().replace(&announced)?;
+        // Only this thread replaces it; queues read it without a lock.
+        let checked = self.checked.lock();
+        let checked = checked.unwrap_or_else(PoisonError::into_inner);
+        checked.replace(GuestMemoryMmap::clone(&announced));
+        Ok(())
     }
 
     fn set_backend_req_fd(&self, channel: Channel) {

@@ -124,7 +124,7 @@ impl Regions {
             Some(known) => (Arc::clone(&known.file), known.identity),
             None => {
                 let file = Arc::new(OwnedFd::from(place.file().try_clone()?));
-                check_firm(&file)?;
+                check_firm(&file, place.start().saturating_add(len))?;
                 let identity = Identity::of(&file).map_err(io::Error::other)?;
                 (file, identity)
             }
@@ -146,11 +146,22 @@ impl Regions {
     }
 }
 
-/// Refuses a file that can get shorter under its mapping.
-fn check_firm(file: &OwnedFd) -> io::Result<()> {
+/// Refuses a file that can get shorter than `end` under its mapping.
+fn check_firm(file: &OwnedFd, end: u64) -> io::Result<()> {
     let sealed = rustix::fs::fcntl_get_seals(file)
         .is_ok_and(|seals| seals.contains(rustix::fs::SealFlags::SHRINK));
-    if sealed || DmaBuf::try_from(file.try_clone()?).is_ok() {
+    if sealed {
+        // Asked after the seals: between being mapped and being sealed it may
+        // have been made shorter.
+        let size = rustix::fs::fstat(file)?.st_size;
+        if u64::try_from(size).unwrap_or(0) >= end {
+            return Ok(());
+        }
+        return Err(refuse(format!(
+            "guest memory up to byte {end:#x} of a file of {size:#x}"
+        )));
+    }
+    if DmaBuf::try_from(file.try_clone()?).is_ok() {
         return Ok(());
     }
     Err(refuse(
@@ -267,6 +278,19 @@ mod tests {
         assert!(table.replace(&both).is_err());
         assert!(resolve(&table, 0, PAGE).is_some());
         assert!(resolve(&table, PAGE, PAGE).is_none());
+    }
+
+    #[test]
+    fn memory_that_was_made_shorter_before_it_was_sealed_is_refused() {
+        let table = MemoryTable::default();
+        let flags = rustix::fs::MemfdFlags::CLOEXEC | rustix::fs::MemfdFlags::ALLOW_SEALING;
+        let short = rustix::fs::memfd_create("short", flags).unwrap();
+        rustix::fs::ftruncate(&short, 2 * PAGE).unwrap();
+        let announced = Arc::new(File::from(short.try_clone().unwrap()));
+        let announced = memory(&[(0, 2 * PAGE, &announced, 0)]);
+        rustix::fs::ftruncate(&short, PAGE).unwrap();
+        rustix::fs::fcntl_add_seals(&short, rustix::fs::SealFlags::SHRINK).unwrap();
+        assert!(table.replace(&announced).is_err());
     }
 
     #[test]

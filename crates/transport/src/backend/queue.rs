@@ -5,11 +5,12 @@
 //! has *lives*: each stop ends one, and a reply to a request of an earlier life
 //! goes nowhere, because its buffers are no longer the device's to write.
 
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use landbridge_device::{Reply, Request};
 use vhost_user_backend::VringT;
-use virtio_queue::{QueueOwnedT, QueueT};
+use virtio_queue::{Queue as Rings, QueueOwnedT, QueueT};
 use vm_memory::{GuestAddressSpace, GuestMemoryMmap};
 
 use super::chain::{self, Room, Table};
@@ -52,7 +53,8 @@ impl Queue {
     ) {
         let ring = self.ring.get_or_init(|| ring.clone());
         // Where the rings can't be reached, `pop` says so.
-        let _ = ring.disable_notification();
+        let disable = Rings::disable_notification;
+        let _ = self.with(ring, disable);
         loop {
             match self.pop(ring) {
                 Ok(Some(head)) => {
@@ -62,9 +64,9 @@ impl Queue {
                         return;
                     }
                 }
-                Ok(None) => match ring.enable_notification() {
+                Ok(None) => match self.with(ring, Rings::enable_notification) {
                     Ok(true) => {
-                        let _ = ring.disable_notification();
+                        let _ = self.with(ring, disable);
                     }
                     _ => return,
                 },
@@ -80,6 +82,12 @@ impl Queue {
     /// before writes to the guest.
     pub(super) fn stop(&self) {
         *self.life() += 1;
+    }
+
+    /// Reaches the rings in memory that was checked. (The ring's own methods
+    /// would take what the VMM has announced, checked or not.)
+    fn with<T>(&self, ring: &Ring, use_it: impl FnOnce(&mut Rings, &GuestMemoryMmap) -> T) -> T {
+        use_it(ring.get_mut().get_queue_mut(), &self.memory.memory())
     }
 
     fn life(&self) -> MutexGuard<'_, u64> {
@@ -144,14 +152,19 @@ impl Queue {
         let Some(ring) = self.ring.get().filter(|_| *life == head.life) else {
             return;
         };
-        let written = write(&self.memory.memory());
+        let memory = self.memory.memory();
+        let written = write(&memory);
         let mut state = ring.get_mut();
-        let done = state
-            .add_used(head.index, written)
-            .and_then(|()| state.needs_notification());
+        let rings = state.get_queue_mut();
+        let done = rings
+            .add_used(&*memory, head.index, written)
+            .and_then(|()| rings.needs_notification(&*memory));
         match done {
             Ok(true) => {
-                if let Err(error) = state.signal_used_queue() {
+                // One that is full says already that there is something.
+                if let Err(error) = state.signal_used_queue()
+                    && error.kind() != io::ErrorKind::WouldBlock
+                {
                     tracing::warn!(%error, "the VMM can't be notified");
                 }
             }

@@ -5,12 +5,17 @@
 //! Both can happen without anybody's fault: an event is reported, the worker
 //! is busy with another, meanwhile the driver restarts the queue with a new
 //! kick descriptor, and the worker reads that one, which nobody has kicked yet.
+//!
+//! A VMM that means harm has more ways: a call descriptor that is full, so that
+//! writing to it never returns, or something that is always ready and never
+//! gives eight bytes. So only eventfds are taken, and they don't block.
 
 use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::sync::MutexGuard;
 
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl, readlink};
 use vhost_user_backend::{VringMutex, VringState, VringStateGuard, VringStateMutGuard, VringT};
 use virtio_queue::Error as QueueError;
 use vm_memory::{GuestMemoryAtomic, GuestMemoryMmap};
@@ -100,12 +105,7 @@ impl VringT<Memory> for Ring {
     }
 
     fn set_kick(&self, file: Option<File>) {
-        if let Some(file) = &file
-            && let Err(error) = make_nonblocking(file)
-        {
-            tracing::warn!(%error, "a kick descriptor stays blocking");
-        }
-        self.0.set_kick(file);
+        self.0.set_kick(file.and_then(|file| event(file, "kick")));
     }
 
     fn read_kick(&self) -> io::Result<bool> {
@@ -118,12 +118,28 @@ impl VringT<Memory> for Ring {
     }
 
     fn set_call(&self, file: Option<File>) {
-        self.0.set_call(file);
+        self.0.set_call(file.and_then(|file| event(file, "call")));
     }
 
     fn set_err(&self, file: Option<File>) {
         self.0.set_err(file);
     }
+}
+
+/// The descriptor, if it is one to kick or call by.
+fn event(file: File, what: &'static str) -> Option<File> {
+    let link = readlink(format!("/proc/self/fd/{}", file.as_raw_fd()), Vec::new());
+    // Where /proc can't be asked, nothing is known against it.
+    if let Ok(link) = link
+        && link.to_bytes() != b"anon_inode:[eventfd]"
+    {
+        tracing::warn!(what, is = ?link, "the VMM's descriptor is no eventfd; it is not used");
+        return None;
+    }
+    if let Err(error) = make_nonblocking(&file) {
+        tracing::warn!(what, %error, "a descriptor stays blocking");
+    }
+    Some(file)
 }
 
 fn make_nonblocking(file: &File) -> io::Result<()> {
@@ -157,6 +173,27 @@ mod tests {
             event.write(1).unwrap();
             assert!(ring.read_kick().unwrap());
             ring.set_enabled(false);
+        }
+    }
+
+    #[test]
+    fn a_call_that_is_full_does_not_block() {
+        let ring = Ring::new(Memory::new(GuestMemoryMmap::new()), 16).unwrap();
+        let (event, file) = kick(0);
+        ring.set_call(Some(file));
+        event.write(u64::MAX - 1).unwrap();
+        let blocked = ring.signal_used_queue().unwrap_err();
+        assert_eq!(blocked.kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn what_is_no_eventfd_is_not_used() {
+        let ring = Ring::new(Memory::new(GuestMemoryMmap::new()), 16).unwrap();
+        for path in ["/dev/null", "/dev/zero", "/"] {
+            ring.set_kick(Some(File::open(path).unwrap()));
+            assert!(ring.get_ref().get_kick().is_none(), "{path}");
+            ring.set_call(Some(File::open(path).unwrap()));
+            assert!(ring.get_ref().get_call().is_none(), "{path}");
         }
     }
 }
