@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output};
@@ -16,6 +17,7 @@ use landbridge_protocol_gpu::{
 use landbridge_transport::EmbeddedGuest;
 use landbridge_transport::guest::Config;
 use landbridge_transport::guest::gpu::{Blob, Gpu, InProgress, NewBlob, Resource};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
 /// Longer than anything here takes; only a failure waits for it.
 const LONG: Duration = Duration::from_secs(60);
@@ -128,6 +130,19 @@ impl Daemon {
     /// A connection to GPU number `gpu`.
     pub(crate) fn connect(&self, gpu: usize) -> UnixStream {
         UnixStream::connect(self.path(&format!("gpu{gpu}.sock"))).unwrap()
+    }
+
+    /// The same, unless too many others wait for it.
+    pub(crate) fn try_connect(&self, gpu: usize) -> io::Result<UnixStream> {
+        let kind = (
+            AddressFamily::UNIX,
+            SocketType::STREAM,
+            SocketFlags::NONBLOCK,
+        );
+        let socket = socket_with(kind.0, kind.1, kind.2, None)?;
+        let address = SocketAddrUnix::new(self.path(&format!("gpu{gpu}.sock")))?;
+        connect(&socket, &address)?;
+        Ok(socket.into())
     }
 
     /// A guest with GPU number `gpu`.
