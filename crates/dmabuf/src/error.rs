@@ -162,6 +162,13 @@ pub enum Error {
     /// its file was shortened. What was read since may be zeros.
     #[error("the memory went away while it was mapped")]
     Gone,
+    /// The memory was taken away: what was read may be zeros, what was written
+    /// may be lost. A later try, with a mapping made anew, may succeed.
+    #[error("the memory was taken away")]
+    Revoked,
+    /// Whoever maps a dma-buf keeps its pages: they can't be taken away.
+    #[error("a dma-buf's pages can't be taken from those who map it")]
+    NotSeverable,
     /// A deadline passed first. A later try may succeed.
     #[error("the deadline passed")]
     Timeout,

@@ -1,17 +1,20 @@
 //! One importer's hold on a buffer.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use landbridge_dmabuf::dma_buf::Readiness;
 use landbridge_dmabuf::{Access, CpuAccess as Bracket, Exclusive, Loan, Storage};
 
-use crate::buffer::{Buffer, ImporterStatus};
+use crate::buffer::Buffer;
 use crate::error::Error;
+use crate::events::What;
 use crate::exporter::Memory;
 use crate::importer::Importer;
 use crate::ranges::{GuestPhysical, RangeList};
+use crate::reservation::Record;
 use crate::tenant::{Charge, Resource, Tenant};
-use crate::terms::{Direction, Method, Refusal, Terms, Unmet};
+use crate::terms::{Direction, MemoryModel, Method, Refusal, Terms, Unmet};
 
 /// One importer's hold on a buffer, under agreed terms. It gives what the
 /// terms say and nothing else; dropping it detaches the importer.
@@ -31,19 +34,45 @@ impl Attachment {
         tenant: &Tenant,
     ) -> Result<Self, Error> {
         let name = importer.name();
-        let terms = buffer.ask(&name, &importer.needs())?;
+        Self::try_new(buffer, importer, &name, tenant).inspect_err(|error| {
+            buffer.tell(What::Refused {
+                importer: name.clone(),
+                reason: error.to_string(),
+            });
+        })
+    }
+
+    fn try_new(
+        buffer: &Buffer,
+        importer: &impl Importer,
+        name: &str,
+        tenant: &Tenant,
+    ) -> Result<Self, Error> {
+        let terms = buffer.ask(name, &importer.needs())?;
+        let holder = match terms.model() {
+            MemoryModel::Pinned => None,
+            model => match importer.holder() {
+                Some(holder) => Some(holder),
+                None => return Err(refusal(buffer, name, Unmet::NoHolder(model)).into()),
+            },
+        };
         let mut charges = vec![tenant.charge(Resource::Attachments, 1)?];
         if terms.pins() {
             charges.push(tenant.charge(Resource::PinnedBytes, buffer.size())?);
         }
-        let number = buffer.add_importer(ImporterStatus {
-            name: name.clone(),
+        let record = Record {
+            name: name.to_owned(),
             terms,
+            holder,
+        };
+        let joined = buffer.reservation().join(&record);
+        let number = joined.map_err(|_| buffer.not_there())?;
+        buffer.tell(What::Attached {
+            importer: name.to_owned(),
         });
-        tracing::debug!(buffer = %buffer.id(), importer = name, "attached");
         Ok(Self {
             buffer: buffer.clone(),
-            importer: name,
+            importer: name.to_owned(),
             number,
             terms,
             _charges: charges,
@@ -73,15 +102,39 @@ impl Attachment {
         Ok(self.buffer.exporter().ranges().ok_or_else(missing)?)
     }
 
-    /// Maps the whole buffer for the CPU of this process.
-    pub(crate) fn map(&self) -> Result<Memory, Error> {
-        self.require(Method::Cpu)?;
-        let access = if self.terms.direction().writes() {
+    /// What the terms let a mapping do.
+    pub(crate) fn access(&self) -> Access {
+        if self.terms.direction().writes() {
             Access::ReadWrite
         } else {
             Access::ReadOnly
-        };
-        self.buffer.exporter().map(access)
+        }
+    }
+
+    /// Maps the whole buffer for the CPU of this process and hands the mapping to
+    /// `keep`, which runs under the reservation lock: what it keeps is there when
+    /// the importer's holder is told anything from then on. Waits while the
+    /// memory is being moved.
+    ///
+    /// # Errors
+    /// [`Error::Revoked`] where the memory is not there.
+    pub fn map<R>(&self, keep: impl FnOnce(Arc<Memory>) -> R) -> Result<R, Error> {
+        self.require(Method::Cpu)?;
+        let reservation = self.buffer.reservation();
+        let mut keep = Some(keep);
+        loop {
+            let pass = reservation.pass().map_err(|_| self.buffer.not_there())?;
+            // The map may fail because the memory went away meanwhile.
+            let memory = Arc::new(self.buffer.exporter().map(self.access())?);
+            let kept =
+                reservation.if_still(pass, || keep.take().map(|keep| keep(Arc::clone(&memory))));
+            if let Some(kept) = kept.flatten() {
+                self.buffer.tell(What::Mapped {
+                    importer: self.importer.clone(),
+                });
+                return Ok(kept);
+            }
+        }
     }
 
     /// Checks that the terms cover access in `direction`.
@@ -105,12 +158,24 @@ impl Attachment {
         self.buffer.exporter().begin_access(direction)
     }
 
-    /// The whole memory as this importer's own until the value is dropped.
-    /// Devices are waited for as in [`begin_access`](Self::begin_access).
-    pub(crate) fn exclusive(&self, deadline: Option<Instant>) -> Result<Exclusive, Error> {
+    /// The whole memory as this importer's own until the value is dropped, for
+    /// work that entered when there had been `cuts` revocations. Devices are
+    /// waited for as in [`begin_access`](Self::begin_access).
+    pub(crate) fn exclusive(
+        &self,
+        cuts: u64,
+        deadline: Option<Instant>,
+    ) -> Result<Exclusive, Error> {
         let storage = self.storage(Method::Exclusive)?;
         self.wait_for_devices(Direction::ReadWrite, deadline)?;
-        Ok(storage.exclusive()?)
+        let memory = storage.exclusive()?;
+        // A revocation that began before has not seen this hold; one that begins
+        // from now on does.
+        if self.buffer.reservation().cuts() == cuts {
+            Ok(memory)
+        } else {
+            Err(self.buffer.not_there())
+        }
     }
 
     /// The kernel's own wait, when a bracket opens, has no deadline; so we wait
@@ -132,15 +197,17 @@ impl Attachment {
         }
     }
 
-    /// A descriptor for another process to map.
-    pub(crate) fn lend(&self) -> Result<Loan, Error> {
+    /// A descriptor for another process to map. The importer's holder takes it
+    /// back when the memory is revoked.
+    pub fn lend(&self) -> Result<Loan, Error> {
         Ok(self.storage(Method::Descriptor)?.lend()?)
     }
 
     fn storage(&self, method: Method) -> Result<Storage, Error> {
         self.require(method)?;
-        let missing = || self.refusal(Unmet::Method(method));
-        Ok(self.buffer.exporter().storage().ok_or_else(missing)?)
+        // An exporter that offers the method has it, unless it is gone.
+        let storage = self.buffer.exporter().storage();
+        storage.ok_or_else(|| self.refusal(Unmet::Method(method)).into())
     }
 
     fn require(&self, method: Method) -> Result<(), Refusal> {
@@ -152,17 +219,23 @@ impl Attachment {
     }
 
     fn refusal(&self, unmet: Unmet) -> Refusal {
-        Refusal {
-            importer: self.importer.clone(),
-            exporter: self.buffer.exporter_name().to_owned(),
-            unmet: vec![unmet],
-        }
+        refusal(&self.buffer, &self.importer, unmet)
+    }
+}
+
+fn refusal(buffer: &Buffer, importer: &str, unmet: Unmet) -> Refusal {
+    Refusal {
+        importer: importer.to_owned(),
+        exporter: buffer.exporter_name().to_owned(),
+        unmet: vec![unmet],
     }
 }
 
 impl Drop for Attachment {
     fn drop(&mut self) {
-        self.buffer.remove_importer(self.number);
-        tracing::debug!(buffer = %self.buffer.id(), importer = self.importer, "detached");
+        self.buffer.reservation().leave(self.number);
+        self.buffer.tell(What::Detached {
+            importer: std::mem::take(&mut self.importer),
+        });
     }
 }

@@ -1,23 +1,27 @@
 //! One buffer: its exporter, its identity, and all who use it.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
-use landbridge_dmabuf::Identity;
+use landbridge_dmabuf::dma_buf::FenceUse;
+use landbridge_dmabuf::{Identity, Storage, SyncFile};
 use uuid::Uuid;
 
 use crate::attachment::Attachment;
 use crate::error::Error;
+use crate::events::What;
 use crate::exchange::Shared;
 use crate::exporter::Exporter;
+use crate::fence::Fence;
 use crate::importer::Importer;
 use crate::memories::Entry;
 use crate::registry::UuidError;
-use crate::reservation::Reservation;
+use crate::relocate::Pace;
+use crate::reservation::{Life, Reservation, Usage};
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::tenant::{Charge, Tenant};
-use crate::terms::{self, Needs, Offer, Refusal, Terms};
+use crate::terms::{self, Direction, Needs, Offer, Refusal, Terms};
 
 /// A buffer's number in its exchange: never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,23 +56,12 @@ pub(crate) struct Inner {
     offer: Offer,
     reservation: Reservation,
     uuid: OnceLock<Uuid>,
-    importers: Mutex<BTreeMap<u64, ImporterStatus>>,
-    next_importer: AtomicU64,
     copied: AtomicU64,
     // Field order: the exporter above is released before its memory may be
     // cached otherwise, and before it is uncharged.
     _memory: Option<Entry>,
     charges: Vec<Charge>,
     shared: Arc<Shared>,
-}
-
-impl Inner {
-    fn importers(&self) -> MutexGuard<'_, BTreeMap<u64, ImporterStatus>> {
-        // Changed by single inserts and removes.
-        self.importers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for Inner {
@@ -98,8 +91,6 @@ impl Buffer {
             exporter,
             reservation: Reservation::default(),
             uuid: OnceLock::new(),
-            importers: Mutex::default(),
-            next_importer: AtomicU64::new(0),
             copied: AtomicU64::new(0),
             _memory: memory,
             charges,
@@ -180,7 +171,64 @@ impl Buffer {
 
     /// All importers that are attached now.
     pub fn importers(&self) -> Vec<ImporterStatus> {
-        self.0.importers().values().cloned().collect()
+        let records = self.reservation().importers();
+        records
+            .into_iter()
+            .map(|record| ImporterStatus {
+                name: record.name,
+                terms: record.terms,
+            })
+            .collect()
+    }
+
+    /// What is happening to its memory.
+    pub fn life(&self) -> Life {
+        self.reservation().life()
+    }
+
+    /// The kernel's fences that work in `direction` must wait for, as a
+    /// descriptor for a device; `None` where the memory is no dma-buf. Our own
+    /// fences have no descriptor, so they are waited for, at most for `limit`.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`], [`Error::Memory`].
+    pub fn fences_out(
+        &self,
+        direction: Direction,
+        limit: Duration,
+    ) -> Result<Option<SyncFile>, Error> {
+        let storage = self.exporter().storage();
+        let Some(buffer) = storage.as_ref().and_then(Storage::dma_buf) else {
+            return Ok(None);
+        };
+        self.reservation().wait(Usage::blocking(direction), limit)?;
+        Ok(Some(buffer.export_sync_file(fence_use(direction))?))
+    }
+
+    /// Adds a device's work in `direction`: everybody waits for it, here and,
+    /// where the memory is a dma-buf, in the kernel.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn fence_in(
+        &self,
+        label: &str,
+        direction: Direction,
+        file: SyncFile,
+    ) -> Result<Fence, Error> {
+        let storage = self.exporter().storage();
+        if let Some(buffer) = storage.as_ref().and_then(Storage::dma_buf) {
+            buffer.import_sync_file(fence_use(direction), &file)?;
+        }
+        let fence = Fence::of_sync_file(label, file).map_err(|source| {
+            Error::Memory(landbridge_dmabuf::Error::Sys {
+                call: "watch a sync_file",
+                source,
+            })
+        })?;
+        self.reservation()
+            .add_as(fence.clone(), Usage::of(direction));
+        Ok(fence)
     }
 
     /// Whoever copies pixels of this buffer says so here.
@@ -207,14 +255,29 @@ impl Buffer {
         let _ = self.0.uuid.set(uuid);
     }
 
-    pub(crate) fn add_importer(&self, status: ImporterStatus) -> u64 {
-        let number = self.0.next_importer.fetch_add(1, Ordering::Relaxed);
-        self.0.importers().insert(number, status);
-        number
+    /// Says what happened to it.
+    pub(crate) fn tell(&self, what: What) {
+        self.0.shared.events.tell(self.id(), self.uuid(), what);
     }
 
-    pub(crate) fn remove_importer(&self, number: u64) {
-        self.0.importers().remove(&number);
+    pub(crate) fn pace(&self) -> &Pace {
+        &self.0.shared.pace
+    }
+
+    /// The error of whoever needs memory that is not there.
+    pub(crate) fn not_there(&self) -> Error {
+        Error::Revoked {
+            buffer: self.id(),
+            life: self.life(),
+        }
+    }
+}
+
+fn fence_use(direction: Direction) -> FenceUse {
+    if direction.writes() {
+        FenceUse::Write
+    } else {
+        FenceUse::Read
     }
 }
 

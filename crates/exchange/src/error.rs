@@ -1,13 +1,16 @@
 //! What can go wrong in the exchange, and whose fault it is.
 
+use std::time::Duration;
+
 use landbridge_dmabuf::{Error as Memory, Identity};
 
+use crate::buffer::BufferId;
 use crate::caching::KnownCaching;
 use crate::importers::window::WindowError;
 use crate::registry::UuidError;
-use crate::reservation::WaitTimeout;
+use crate::reservation::{Life, WaitTimeout};
 use crate::tenant::OverLimit;
-use crate::terms::Refusal;
+use crate::terms::{MemoryModel, Refusal};
 
 /// Whose fault an error is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -57,6 +60,45 @@ pub enum Error {
         /// How it was to be had.
         asked: KnownCaching,
     },
+    /// The buffer's owner has taken the memory away. A retry can help where it
+    /// may come back.
+    #[error("buffer {buffer} is {life}")]
+    Revoked {
+        /// Which buffer.
+        buffer: BufferId,
+        /// What became of its memory.
+        life: Life,
+    },
+    /// The exporter promised not to do this to its memory.
+    #[error("the memory is {0}: its exporter has promised that it stays as it is")]
+    Promised(MemoryModel),
+    /// The memory can't be moved while importers have it pinned; a retry can
+    /// help.
+    #[error("the memory is pinned by {}", by.join(", "))]
+    Pinned {
+        /// Who.
+        by: Vec<String>,
+    },
+    /// Something else was happening to the memory for too long; a retry can
+    /// help.
+    #[error("the memory is {0}, which took too long")]
+    Busy(Life),
+    /// The memory was revoked, and somebody could not be cut off.
+    #[error("{exporter} can't take its memory from {}", by.join(", "))]
+    StillHeld {
+        /// Whose memory.
+        exporter: &'static str,
+        /// Who may still reach it.
+        by: Vec<String>,
+    },
+    /// Memory is moved too often; a retry can help.
+    #[error("at most {rate} bytes are moved in a second: the next may be in {retry_after:?}")]
+    MoveRate {
+        /// The limit in bytes a second.
+        rate: u64,
+        /// When a move is possible again.
+        retry_after: Duration,
+    },
     /// The memory could not be allocated, mapped or bracketed.
     #[error(transparent)]
     Memory(#[from] Memory),
@@ -70,9 +112,14 @@ impl Error {
             | Self::OverLimit(_)
             | Self::Uuid(_)
             | Self::Export { .. }
-            | Self::TwoCachings { .. } => Fault::Asker,
+            | Self::TwoCachings { .. }
+            | Self::Promised(_)
+            | Self::MoveRate { .. } => Fault::Asker,
             Self::Window(error) => error.fault(),
-            Self::Timeout(_) => Fault::Peer,
+            Self::Timeout(_) | Self::Revoked { .. } | Self::Pinned { .. } | Self::Busy(_) => {
+                Fault::Peer
+            }
+            Self::StillHeld { .. } => Fault::Host,
             Self::Memory(error) => fault_of_memory(error),
         }
     }
@@ -81,21 +128,24 @@ impl Error {
     /// its caller.
     pub fn may_pass(&self) -> bool {
         match self {
-            Self::Timeout(_) => true,
+            Self::Timeout(_) | Self::Pinned { .. } | Self::Busy(_) | Self::MoveRate { .. } => true,
+            Self::Revoked { life, .. } => *life != Life::Revoked { restorable: false },
             Self::Memory(error) => error.may_pass(),
             Self::Window(error) => error.may_pass(),
             Self::Refused(_)
             | Self::OverLimit(_)
             | Self::Uuid(_)
             | Self::Export { .. }
-            | Self::TwoCachings { .. } => false,
+            | Self::TwoCachings { .. }
+            | Self::Promised(_)
+            | Self::StillHeld { .. } => false,
         }
     }
 }
 
 fn fault_of_memory(error: &Memory) -> Fault {
     match error {
-        Memory::InUse { .. } | Memory::Timeout | Memory::Gated => Fault::Peer,
+        Memory::InUse { .. } | Memory::Timeout | Memory::Gated | Memory::Revoked => Fault::Peer,
         Memory::OutOfBounds { .. }
         | Memory::Empty { .. }
         | Memory::Misaligned { .. }

@@ -1,17 +1,20 @@
 //! The exchange: all buffers of this process.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use landbridge_dmabuf::Identity;
 use uuid::Uuid;
 
 use crate::buffer::{Buffer, BufferId, Inner};
 use crate::error::Error;
+use crate::events::{Events, Subscription};
 use crate::exporter::Exporter;
 use crate::memories::Memories;
 use crate::registry::Registry;
+use crate::relocate::{MoveStats, Pace};
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Mutex, MutexGuard, PoisonError};
 use crate::tenant::{Charge, Resource, Tenant};
 use crate::terms::MemoryModel;
 
@@ -21,6 +24,8 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) copied: AtomicU64,
     memories: Memories,
+    pub(crate) events: Events,
+    pub(crate) pace: Pace,
     buffers: Mutex<BTreeMap<BufferId, Weak<Inner>>>,
     next: AtomicU64,
 }
@@ -136,6 +141,21 @@ impl Exchange {
             .filter_map(Weak::upgrade)
             .collect();
         living.into_iter().map(Buffer).collect()
+    }
+
+    /// Hears of all that happens to buffers from now on.
+    pub fn subscribe(&self) -> Subscription {
+        self.0.events.subscribe()
+    }
+
+    /// Moves at most this many bytes in a second; `None` is without limit.
+    pub fn limit_moves(&self, bytes_per_second: Option<u64>) {
+        self.0.pace.set(bytes_per_second);
+    }
+
+    /// What was moved.
+    pub fn moves(&self) -> MoveStats {
+        self.0.pace.stats()
     }
 
     /// How many bytes were copied, of all buffers that ever lived.

@@ -5,6 +5,7 @@ use landbridge_dmabuf::{
 };
 
 use crate::error::Error;
+use crate::exporters::host_memory::Kind;
 use crate::ranges::{GuestPhysical, RangeList};
 use crate::terms::{Direction, Offer};
 
@@ -14,7 +15,16 @@ use crate::terms::{Direction, Offer};
 /// What [`offer`](Exporter::offer) and [`size`](Exporter::size) say never
 /// changes. A method that gives access works whenever the offer says so: `map`
 /// with `cpu`, `storage` with `descriptor` or `exclusive`, `ranges` with
-/// `ranges`. The memory lives as long as the exporter.
+/// `ranges`. The memory lives as long as the exporter; what backs it changes in
+/// [`relocate`](Exporter::relocate) and [`restore`](Exporter::restore) only, so
+/// whoever asks twice may get another mapping or another storage.
+///
+/// An exporter whose offer says so can lose its memory and move it. The exchange
+/// sees to the importers; what is left to do is in `revoke`, `restore` and
+/// `relocate`, which are called one at a time and with no lock held. An exporter
+/// that learns of a revocation elsewhere (a device that is reset) calls
+/// [`Buffer::revoke`](crate::Buffer::revoke) and, when it never comes back,
+/// [`Buffer::lose`](crate::Buffer::lose).
 ///
 /// # Callers
 /// Only the exchange calls these; importers get what their terms allow.
@@ -50,6 +60,44 @@ pub trait Exporter: Send + Sync {
 
     /// The memory as guest-physical ranges, where the guest brought it.
     fn ranges(&self) -> Option<&RangeList<GuestPhysical>>;
+
+    /// All importers are cut off, except for those that `held` names, who could
+    /// not be: takes the memory away, from them too if that can be done.
+    ///
+    /// # Errors
+    /// [`Error::StillHeld`] where somebody may still reach it.
+    fn revoke(&self, held: &[String]) -> Result<(), Error> {
+        if held.is_empty() {
+            return Ok(());
+        }
+        Err(Error::StillHeld {
+            exporter: self.name(),
+            by: held.to_vec(),
+        })
+    }
+
+    /// Brings the memory back, with the bytes that it had if nobody wrote it
+    /// when it was taken away.
+    ///
+    /// # Errors
+    /// Where it can't; it stays revoked and may be asked again.
+    fn restore(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Moves the memory: afterwards all bytes are the same and lie in memory of
+    /// the other kind. Nobody reaches the memory meanwhile. Gives up soon after
+    /// `hurried` says that a revocation waits.
+    ///
+    /// # Errors
+    /// Where it can't; the memory is then where it was.
+    fn relocate(&self, to: Kind, hurried: &dyn Fn() -> bool) -> Result<(), Error> {
+        let _ = hurried;
+        Err(Error::Export {
+            exporter: self.name(),
+            reason: format!("its memory can't become a {to}"),
+        })
+    }
 }
 
 /// A CPU mapping of a whole buffer.
@@ -67,6 +115,25 @@ pub enum Memory {
 }
 
 impl Memory {
+    /// Cuts this process off from the memory: see [`Mapping::cut`].
+    ///
+    /// # Errors
+    /// As for [`Mapping::cut`].
+    pub fn cut(&self) -> Result<(), Error> {
+        Ok(match self {
+            Self::Shared(mapping) => mapping.cut(),
+            Self::Stitched { mapping, .. } => mapping.cut(),
+        }?)
+    }
+
+    /// Whether it was cut off.
+    pub fn is_cut(&self) -> bool {
+        match self {
+            Self::Shared(mapping) => mapping.is_cut(),
+            Self::Stitched { mapping, .. } => mapping.is_cut(),
+        }
+    }
+
     /// The mapped bytes.
     pub fn view(&self) -> View<'_> {
         match self {

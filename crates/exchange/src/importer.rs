@@ -1,5 +1,8 @@
 //! A user of a buffer.
 
+use std::sync::Arc;
+
+use crate::holder::Holder;
 use crate::terms::Needs;
 
 /// A user of a buffer: what it is and what it needs.
@@ -13,4 +16,10 @@ pub trait Importer {
 
     /// What it needs.
     fn needs(&self) -> Needs;
+
+    /// Who is told when the memory moves or goes. Needed for terms under which
+    /// it may.
+    fn holder(&self) -> Option<Arc<dyn Holder>> {
+        None
+    }
 }

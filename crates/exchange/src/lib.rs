@@ -11,6 +11,8 @@
 //! - [`buffer`], [`attachment`]: the buffer and one importer's hold on it;
 //! - [`exporters`], [`importers`]: who brings memory, who uses it;
 //! - [`fence`], [`reservation`]: the order of their work;
+//! - [`holder`], [`revoke`], [`relocate`]: what happens when memory goes or
+//!   moves; [`events`]: who hears of it;
 //! - [`registry`]: buffers by UUID; [`tenant`]: who pays for what.
 //!
 //! Locks are taken in this order: registry, one reservation, importer state.
@@ -22,16 +24,21 @@ pub mod attachment;
 pub mod buffer;
 pub mod caching;
 pub mod error;
+pub mod events;
 pub mod exchange;
 pub mod exporter;
 pub mod exporters;
 pub mod fence;
+pub mod holder;
 pub mod importer;
 pub mod importers;
 mod memories;
 pub mod ranges;
 pub mod registry;
+pub mod relocate;
 pub mod reservation;
+pub mod revoke;
+mod sync;
 pub mod tenant;
 pub mod terms;
 
@@ -39,10 +46,14 @@ pub use attachment::Attachment;
 pub use buffer::{Buffer, BufferId};
 pub use caching::{Caching, CachingSource, Evidence, KnownCaching};
 pub use error::Error;
+pub use events::{Event, Subscription, What};
 pub use exchange::Exchange;
 pub use exporter::{Exporter, Memory};
 pub use fence::{Fence, FenceSignaller};
+pub use holder::{Holder, Notice};
 pub use importer::Importer;
 pub use registry::Registry;
-pub use reservation::{Reservation, Usage};
+pub use relocate::{MoveStats, Moved};
+pub use reservation::{Life, Reservation, Usage};
+pub use revoke::Revocation;
 pub use tenant::{Limits, Tenant};

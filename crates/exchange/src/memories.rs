@@ -6,12 +6,13 @@
 //! whoever comes second with another caching is refused.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use landbridge_dmabuf::Identity;
 
 use crate::caching::KnownCaching;
 use crate::error::Error;
+use crate::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The cachings of all memory that has an identity.
 #[derive(Debug, Clone, Default)]

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result, check_aligned};
 use crate::mapping::gate::{Gate, Gatekeeper};
-use crate::mapping::view::of_region;
+use crate::mapping::view::{NEVER, of_region};
 use crate::mapping::{Access, Piece, View};
 use crate::sys::page::page_size;
 use crate::sys::region::Region;
@@ -98,7 +98,7 @@ impl Area {
     /// Whatever it shows now, and later. An access waits while a gate is up.
     #[must_use]
     pub fn view(&self) -> View<'_> {
-        of_region(&self.region, 0, self.len(), self.access)
+        of_region(&self.region, 0, self.len(), self.access, &NEVER)
     }
 
     /// Shows `piece`, which is as long as the area.

@@ -28,6 +28,7 @@ mod view;
 mod window;
 
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use area::Area;
 pub use gate::{Gate, GateKind, Gatekeeper};
@@ -58,6 +59,8 @@ pub struct Mapping {
     start: usize,
     len: usize,
     access: Access,
+    /// Whether it was cut off from its memory.
+    cut: AtomicBool,
 }
 
 impl Mapping {
@@ -93,6 +96,7 @@ impl Mapping {
             start: skip,
             len: piece.len_in_memory()?,
             access,
+            cut: AtomicBool::new(false),
         })
     }
 
@@ -134,13 +138,14 @@ impl Mapping {
             start: 0,
             len: end,
             access,
+            cut: AtomicBool::new(false),
         })
     }
 
     /// Its bytes.
     #[must_use]
     pub fn view(&self) -> View<'_> {
-        view::of_region(&self.region, self.start, self.len, self.access)
+        view::of_region(&self.region, self.start, self.len, self.access, &self.cut)
     }
 
     /// Its first byte, for the one holder that the ledger of a storage admits.
@@ -169,13 +174,20 @@ impl Mapping {
     /// Cuts this process off from the memory: replaces it by private zero
     /// pages, at once and for good. When this returns, no access through this
     /// mapping reaches the memory, and those that go on meet zeros and lose
-    /// their writes; nobody crashes.
+    /// their writes; nobody crashes, and views answer [`Error::Revoked`].
     ///
     /// # Errors
     /// [`Error::Sys`] if the kernel has no memory for it; the mapping is then
-    /// still whole.
+    /// still whole, but its views answer as if it were not.
     pub fn cut(&self) -> Result<()> {
+        self.cut.store(true, Ordering::SeqCst);
         view::cut(&self.region, self.access)
+    }
+
+    /// Whether it was cut off from its memory.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::SeqCst)
     }
 }
 

@@ -90,8 +90,19 @@ fn cutting_severs_both_ways_and_keeps_the_addresses() {
     kept.view().fill(0, 2 * page(), 0x55).unwrap();
     let view = cut.view();
     cut.cut().unwrap();
-    assert_eq!(view.read_at::<u64>(page()).unwrap(), 0);
-    view.fill(0, 2 * page(), 0xaa).unwrap();
+    assert!(matches!(view.read_at::<u64>(page()), Err(Error::Revoked)));
+    let refused = [
+        view.write_at(1, 0xaa_u32),
+        view.fill(0, 2 * page(), 0xaa),
+        view.copy_to(0, &mut [0; 9]),
+        view.copy_from(0, &[0xaa; 9]),
+        view.copy_from_view(0, kept.view()),
+        kept.view().copy_from_view(0, view.sub(0, 0).unwrap()),
+    ];
+    for result in refused {
+        assert!(matches!(result, Err(Error::Revoked)), "{result:?}");
+    }
+    assert!(cut.is_cut() && !kept.is_cut());
     assert_eq!(kept.view().read_at::<u8>(0).unwrap(), 0x55);
 }
 
@@ -105,7 +116,8 @@ fn cutting_while_another_thread_writes_crashes_nobody() {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !stop.load(std::sync::atomic::Ordering::Acquire) {
-                    mapping.view().fill(0, mapping.len(), 1).unwrap();
+                    // Refused from the cut on, and harmless.
+                    let _ = mapping.view().fill(0, mapping.len(), 1);
                 }
             });
             mapping.cut().unwrap();
@@ -118,6 +130,38 @@ fn cutting_while_another_thread_writes_crashes_nobody() {
             assert!(bytes.iter().all(|&byte| byte == 2));
         });
     }
+}
+
+/// What makes revoked memory an error: no read that met the zero pages is told
+/// to have met the memory.
+#[test]
+fn a_reader_never_takes_the_zero_pages_for_the_memory() {
+    let memfd = memory(1);
+    let kept = Mapping::whole(&memfd, Access::ReadWrite).unwrap();
+    kept.view().fill(0, page(), 0x55).unwrap();
+    let (mut real, mut refused) = (0_u64, 0_u64);
+    for _ in 0..300 {
+        let mapping = Mapping::whole(&memfd, Access::ReadOnly).unwrap();
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                let (mut real, mut at) = (0_u64, 0);
+                loop {
+                    match mapping.view().read_at::<u64>(at) {
+                        Ok(bytes) => assert_eq!(bytes, 0x5555_5555_5555_5555),
+                        Err(Error::Revoked) => return real,
+                        Err(error) => panic!("{error}"),
+                    }
+                    real += 1;
+                    at = (at + 8) % page();
+                }
+            });
+            std::thread::yield_now();
+            mapping.cut().unwrap();
+            real += reader.join().unwrap();
+            refused += 1;
+        });
+    }
+    assert!(real > 0 && refused == 300);
 }
 
 proptest! {

@@ -4,11 +4,15 @@
 //! tear; everything longer goes through [`opaque`](crate::sys::opaque). Bytes
 //! that race come out old or new; nothing is ever read twice behind the
 //! caller's back, so what was copied out and then checked stays checked.
+//!
+//! A mapping can be [cut](crate::Mapping::cut) off from its memory at any
+//! moment. Access meets zero pages then instead of a SIGBUS, so each one looks
+//! afterwards whether that happened, which is one relaxed load.
 #![expect(unsafe_code, reason = "volatile access through raw pointers")]
 
 use std::marker::PhantomData;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
 
 use crate::error::{Error, Result, check_bounds};
 use crate::mapping::Access;
@@ -25,8 +29,13 @@ pub struct View<'a> {
     start: *mut u8,
     len: usize,
     access: Access,
+    /// Set before the memory is replaced by zero pages.
+    cut: &'a AtomicBool,
     mapped: PhantomData<&'a Region>,
 }
+
+/// For memory that is never cut off, or whose access excludes that.
+pub(super) static NEVER: AtomicBool = AtomicBool::new(false);
 
 // SAFETY: a view is an address and a length of memory that belongs to no
 // thread, and every access is volatile or foreign code, which is what memory
@@ -130,20 +139,21 @@ impl<'a> View<'a> {
     /// Reads an integer at `offset`: in one access if it is aligned there.
     ///
     /// # Errors
-    /// [`Error::OutOfBounds`].
+    /// [`Error::OutOfBounds`]; [`Error::Revoked`], like every access.
     pub fn read_at<T: Scalar>(&self, offset: usize) -> Result<T> {
         let bytes = self.sub(offset, size_of::<T>())?;
         let source = bytes.start.cast::<T>();
         if source.is_aligned() {
             // SAFETY: `bytes` is mapped and readable for the size of a `T`,
             // aligned, and every bit pattern is a valid integer.
-            return Ok(unsafe { source.read_volatile() });
+            let value = unsafe { source.read_volatile() };
+            return self.reached().map(|()| value);
         }
         let mut value = T::default();
         // SAFETY: `bytes` is readable for the size of a `T`; `value` is a `T`
         // of ours, of which every bit pattern is valid.
         unsafe { opaque::copy(bytes.start, (&raw mut value).cast(), bytes.len) };
-        Ok(value)
+        self.reached().map(|()| value)
     }
 
     /// Writes an integer at `offset`: in one access if it is aligned there.
@@ -157,12 +167,12 @@ impl<'a> View<'a> {
             // SAFETY: `bytes` is mapped and writable for the size of a `T`,
             // aligned, and nobody holds a reference to it.
             unsafe { target.write_volatile(value) };
-            return Ok(());
+            return self.reached();
         }
         // SAFETY: `value` is readable for its size, `bytes` writable for it,
         // and nobody holds a reference to `bytes`.
         unsafe { opaque::copy((&raw const value).cast(), bytes.start, bytes.len) };
-        Ok(())
+        self.reached()
     }
 
     /// Copies bytes at `offset` out, as many as `target` holds.
@@ -174,7 +184,7 @@ impl<'a> View<'a> {
         // SAFETY: `source` is readable for the length of `target`, which is
         // exclusively ours and can't be mapped memory.
         unsafe { opaque::copy(source.start, target.as_mut_ptr(), source.len) };
-        Ok(())
+        self.reached()
     }
 
     /// Copies `source` in at `offset`.
@@ -186,7 +196,7 @@ impl<'a> View<'a> {
         // SAFETY: `source` is readable for its length, `target` writable for
         // the same, and nobody holds a reference to `target`.
         unsafe { opaque::copy(source.as_ptr(), target.start, target.len) };
-        Ok(())
+        self.reached()
     }
 
     /// Copies all of `source` in at `offset`, mapped memory to mapped memory.
@@ -200,7 +210,7 @@ impl<'a> View<'a> {
         // SAFETY: `source` is readable and `target` writable for the same
         // length, and nobody holds a reference to either.
         unsafe { opaque::copy(source.start, target.start, target.len) };
-        Ok(())
+        source.reached().and_then(|()| self.reached())
     }
 
     /// Sets `len` bytes at `offset` to `byte`.
@@ -211,6 +221,21 @@ impl<'a> View<'a> {
         let target = self.writable()?.sub(offset, len)?;
         // SAFETY: `target` is writable, and nobody holds a reference to it.
         unsafe { opaque::fill(target.start, byte, target.len) };
+        self.reached()
+    }
+
+    /// Whether the access that was just made reached the memory.
+    ///
+    /// The flag is set before the pages are replaced, so one that met the new
+    /// pages finds it set: the fence keeps reads before the load, and on the way
+    /// to other pages a CPU has seen all stores before their replacement. A write
+    /// that is lost at that very moment may go unnoticed where CPUs reorder
+    /// stores with later loads; whoever must know ends a guard, which asks again.
+    fn reached(&self) -> Result<()> {
+        fence(Ordering::Acquire);
+        if self.cut.load(Ordering::Relaxed) {
+            return Err(Error::Revoked);
+        }
         Ok(())
     }
 
@@ -253,8 +278,15 @@ impl<'a> Iterator for Rows<'a> {
 
 impl ExactSizeIterator for Rows<'_> {}
 
-/// `len` bytes of `region` at `start`; fewer if it ends before.
-pub(super) fn of_region(region: &Region, start: usize, len: usize, access: Access) -> View<'_> {
+/// `len` bytes of `region` at `start`; fewer if it ends before. `cut` tells
+/// whether the region was cut off from its memory.
+pub(super) fn of_region<'a>(
+    region: &'a Region,
+    start: usize,
+    len: usize,
+    access: Access,
+    cut: &'a AtomicBool,
+) -> View<'a> {
     let start = start.min(region.len());
     // Invariants: within the region, which stays mapped for the borrow; regions
     // of this module are never reached by reference. The access is that of the
@@ -263,6 +295,7 @@ pub(super) fn of_region(region: &Region, start: usize, len: usize, access: Acces
         start: region.as_ptr().wrapping_add(start),
         len: len.min(region.len() - start),
         access,
+        cut,
         mapped: PhantomData,
     }
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::error::{Error, Result, check_aligned, check_bounds};
-use crate::mapping::view::of_region;
+use crate::mapping::view::{NEVER, of_region};
 use crate::mapping::{Access, Piece, View};
 use crate::sys::page::page_size;
 use crate::sys::region::Region;
@@ -138,7 +138,7 @@ impl Window {
         check_bounds(at as u64, len as u64, self.len() as u64)?;
         let pieces = self.read();
         let allowed = access_to(&pieces, at, len)?;
-        Ok(access(of_region(&self.region, at, len, allowed)))
+        Ok(access(of_region(&self.region, at, len, allowed, &NEVER)))
     }
 
     /// Copies bytes at `at` out, as many as `target` holds.

@@ -216,6 +216,26 @@ impl Storage {
     }
 }
 
+impl Storage {
+    /// Takes the memory away from everybody who has its descriptor or maps it,
+    /// in any process: they meet zeros from now on. Its bytes are lost.
+    ///
+    /// # Errors
+    /// [`Error::NotSeverable`] for a dma-buf: whoever maps it keeps its pages.
+    /// [`Error::InUse`] while somebody has it exclusively: a slice can't change
+    /// under its owner. [`Error::Sys`].
+    pub fn sever(&self) -> Result<()> {
+        let Memory::Memfd(memfd) = &self.inner.memory else {
+            return Err(Error::NotSeverable);
+        };
+        // A mapping's line on the ledger keeps exclusive use out meanwhile.
+        self.inner.ledger.add_mapping()?;
+        let result = memfd.punch_hole(0, self.inner.size);
+        self.inner.ledger.drop_mapping();
+        result
+    }
+}
+
 impl Inner {
     fn dma_buf(&self) -> Option<&DmaBufOps> {
         match &self.memory {

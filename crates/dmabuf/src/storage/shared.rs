@@ -52,6 +52,14 @@ impl SharedMapping {
     }
 }
 
+impl SharedMapping {
+    /// Whether it was cut off from the memory.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.mapping.is_cut()
+    }
+}
+
 impl Entry {
     /// Takes the line off the ledger, once.
     fn strike(&self) {

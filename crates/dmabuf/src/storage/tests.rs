@@ -73,6 +73,21 @@ fn a_loan_reaches_the_memory_after_the_storage_is_gone() {
 }
 
 #[test]
+fn what_is_severed_is_out_of_everybodys_reach() {
+    let storage = storage();
+    let loan = storage.lend().unwrap();
+    let theirs = Mapping::whole(&loan, Access::ReadWrite).unwrap();
+    theirs.view().write_at(0, 7u8).unwrap();
+    storage.sever().unwrap();
+    assert_eq!(theirs.view().read_at::<u8>(0).unwrap(), 0);
+    drop(theirs);
+    loan.returned(let_go());
+    let exclusive = storage.exclusive().unwrap();
+    assert!(in_use(storage.sever()).exclusive);
+    drop(exclusive);
+}
+
+#[test]
 fn a_mapping_that_was_cut_holds_nobody_up() {
     let storage = storage();
     let shared = storage.map(Access::ReadWrite).unwrap();
@@ -81,7 +96,8 @@ fn a_mapping_that_was_cut_holds_nobody_up() {
     shared.cut().unwrap();
     let mut exclusive = storage.exclusive().unwrap();
     exclusive[0] = 1;
-    shared.view().write_at(0, 2u8).unwrap();
+    shared.view().write_at(0, 2u8).unwrap_err();
+    assert!(shared.is_cut());
     drop(shared);
     assert_eq!(exclusive[0], 1, "the cut mapping still reached the memory");
     assert!(storage.holders().exclusive);

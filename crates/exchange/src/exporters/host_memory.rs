@@ -1,15 +1,23 @@
 //! Memory of this host: a sealed memfd, a udmabuf over one, or a dma-heap.
+//!
+//! It is pinned unless made otherwise. Memory that was taken away is kept by the
+//! exporter alone. Where somebody can't be cut off from it, its bytes go to fresh
+//! memory, and the old memory is emptied if it can be.
 
 use std::fmt;
 
 use landbridge_dmabuf::heap::Heap;
 use landbridge_dmabuf::memfd::Options;
-use landbridge_dmabuf::{Access, CpuAccess as Bracket, Identity, Memfd, Storage, Udmabuf};
+use landbridge_dmabuf::{
+    Access, CpuAccess as Bracket, Direction as Dmabuf, Identity, Memfd, Storage, Udmabuf,
+};
 
 use crate::caching::{Caching, CachingSource, KnownCaching};
 use crate::error::Error;
 use crate::exporter::{Exporter, Memory};
 use crate::ranges::{GuestPhysical, RangeList};
+use crate::reservation::Life;
+use crate::sync::{Mutex, MutexGuard, PoisonError};
 use crate::terms::{Direction, MemoryModel, Offer};
 
 /// What kind of memory of this host.
@@ -17,6 +25,8 @@ use crate::terms::{Direction, MemoryModel, Offer};
 pub enum Kind {
     /// A sealed memfd: on every machine, but no dma-buf.
     Memfd,
+    /// The same in the machine's huge pages, where it has some to spare.
+    HugePages,
     /// A dma-buf over a memfd's pages; needs /dev/udmabuf.
     Udmabuf,
     /// A dma-buf of the system heap; needs /dev/dma_heap/system.
@@ -27,6 +37,7 @@ impl Kind {
     fn name(self) -> &'static str {
         match self {
             Self::Memfd => "memfd",
+            Self::HugePages => "huge pages",
             Self::Udmabuf => "udmabuf",
             Self::SystemHeap => "system heap",
         }
@@ -37,7 +48,7 @@ impl Kind {
         KnownCaching {
             caching: Caching::WriteBack,
             source: CachingSource::Rule(match self {
-                Self::Memfd => "a memfd's pages are page cache",
+                Self::Memfd | Self::HugePages => "a memfd's pages are page cache",
                 Self::Udmabuf => "udmabuf maps a memfd's own pages",
                 Self::SystemHeap => "the system heap maps ordinary pages cached",
             }),
@@ -51,50 +62,154 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Memory of this host, zeroed, pinned while it lives.
+/// Memory of this host, zeroed.
 #[derive(Debug)]
 pub struct HostMemory {
+    label: String,
+    size: u64,
+    model: MemoryModel,
+    backing: Mutex<Backing>,
+}
+
+/// What backs the memory now.
+#[derive(Debug, Clone)]
+struct Backing {
     kind: Kind,
     caching: KnownCaching,
-    storage: Storage,
+    /// `None` once it is gone for good.
+    storage: Option<Storage>,
 }
 
 impl HostMemory {
-    /// Allocates `size` bytes of this kind: a multiple of the page size, not 0.
-    /// `name` is shown by the kernel's tools; what exceeds 31 bytes is cut.
+    /// Allocates `size` bytes of this kind, pinned: a multiple of the page size,
+    /// not 0. `name` is shown by the kernel's tools; what exceeds 31 bytes is cut.
     pub fn allocate(name: &str, size: u64, kind: Kind) -> Result<Self, Error> {
-        let name = cut(name, 31);
-        let storage = match kind {
-            Kind::Memfd => Storage::from_memfd(memfd(name, size)?)?,
-            Kind::Udmabuf => {
-                let buffer = Udmabuf::open()?.wrap(memfd(name, size)?)?;
-                buffer.set_name(name)?;
-                Storage::from_dmabuf(buffer)?
-            }
-            Kind::SystemHeap => {
-                let buffer = Heap::open("system")?.allocate(size)?;
-                buffer.set_name(name)?;
-                Storage::from_dmabuf(buffer)?
-            }
-        };
+        let label = cut(name, 31).to_owned();
+        let storage = storage(&label, size, kind)?;
         Ok(Self {
+            label,
+            size: storage.size(),
+            model: MemoryModel::Pinned,
+            backing: Mutex::new(Backing {
+                kind,
+                caching: kind.caching(),
+                storage: Some(storage),
+            }),
+        })
+    }
+
+    /// The same memory, which may be taken away or moved as `model` says.
+    #[must_use]
+    pub fn of_model(self, model: MemoryModel) -> Self {
+        Self { model, ..self }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Backing> {
+        // Each change is one assignment.
+        self.backing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn present(&self) -> Result<Storage, Error> {
+        let storage = self.lock().storage.clone();
+        storage.ok_or_else(|| Error::Export {
+            exporter: self.name(),
+            reason: "its memory is gone".to_owned(),
+        })
+    }
+
+    /// Puts other memory in place. What was there is dropped without the lock.
+    fn replace(&self, kind: Kind, storage: Option<Storage>) {
+        let mut backing = self.lock();
+        let caching = if kind == backing.kind {
+            backing.caching
+        } else {
+            kind.caching()
+        };
+        let fresh = Backing {
             kind,
-            caching: kind.caching(),
+            caching,
             storage,
+        };
+        let old = std::mem::replace(&mut *backing, fresh);
+        drop(backing);
+        drop(old);
+    }
+
+    /// Leaves the memory to those who can't be cut off, and empties it if that
+    /// can be done.
+    fn abandon(&self, old: &Storage, held: &[String]) -> Result<(), Error> {
+        let kind = self.lock().kind;
+        let fresh = storage(&self.label, self.size, kind)?;
+        if !old.holders().exclusive {
+            copy(old, &fresh, &|| false)?;
+        }
+        self.replace(kind, Some(fresh));
+        // Whoever has it exclusively is in this process, and is left with memory
+        // that nobody else has.
+        if old.holders().exclusive {
+            return Ok(());
+        }
+        old.sever().map_err(|error| {
+            tracing::warn!(%error, "memory could not be taken away");
+            Error::StillHeld {
+                exporter: self.name(),
+                by: held.to_vec(),
+            }
         })
     }
 
     /// The same memory, whose caching somebody looked at. It must be that of
     /// every memory of this kind, or of this one.
     #[must_use]
-    pub fn with_caching(mut self, caching: KnownCaching) -> Self {
-        self.caching = caching;
+    pub fn with_caching(self, caching: KnownCaching) -> Self {
+        self.lock().caching = caching;
         self
     }
 }
 
-fn memfd(name: &str, size: u64) -> Result<Memfd, landbridge_dmabuf::Error> {
-    Memfd::create(name, size, Options::default())
+fn storage(name: &str, size: u64, kind: Kind) -> Result<Storage, Error> {
+    let memfd = |huge_pages| {
+        let options = Options {
+            huge_pages,
+            ..Options::default()
+        };
+        Memfd::create(name, size, options)
+    };
+    Ok(match kind {
+        Kind::Memfd => Storage::from_memfd(memfd(false)?)?,
+        Kind::HugePages => Storage::from_memfd(memfd(true)?)?,
+        Kind::Udmabuf => {
+            let buffer = Udmabuf::open()?.wrap(memfd(false)?)?;
+            buffer.set_name(name)?;
+            Storage::from_dmabuf(buffer)?
+        }
+        Kind::SystemHeap => {
+            let buffer = Heap::open("system")?.allocate(size)?;
+            buffer.set_name(name)?;
+            Storage::from_dmabuf(buffer)?
+        }
+    })
+}
+
+/// The bytes that are copied before somebody looks whether to go on.
+const CHUNK: usize = 1 << 20;
+
+/// Copies all bytes, unless `stop` says so meanwhile.
+fn copy(from: &Storage, to: &Storage, stop: &dyn Fn() -> bool) -> Result<bool, Error> {
+    let (source, target) = (from.map(Access::ReadOnly)?, to.map(Access::ReadWrite)?);
+    let reading = from.begin_access(Dmabuf::Read)?;
+    let writing = to.begin_access(Dmabuf::Write)?;
+    let size = source.view().len();
+    for at in (0..size).step_by(CHUNK) {
+        if stop() {
+            return Ok(false);
+        }
+        let part = source.view().sub(at, CHUNK.min(size - at))?;
+        target.view().copy_from_view(at, part)?;
+    }
+    writing.end()?;
+    reading.end()?;
+    Ok(true)
 }
 
 /// The longest beginning of `name` of at most `most` bytes.
@@ -107,47 +222,79 @@ fn cut(name: &str, most: usize) -> &str {
 
 impl Exporter for HostMemory {
     fn name(&self) -> &'static str {
-        self.kind.name()
+        self.lock().kind.name()
     }
 
     fn size(&self) -> u64 {
-        self.storage.size()
+        self.size
     }
 
     fn offer(&self) -> Offer {
+        let backing = self.lock();
         Offer {
-            model: MemoryModel::Pinned,
+            model: self.model,
             cpu: true,
-            caching: Some(self.caching),
+            caching: Some(backing.caching),
             writable: true,
-            exclusive: self.storage.can_be_exclusive(),
+            exclusive: backing
+                .storage
+                .as_ref()
+                .is_some_and(Storage::can_be_exclusive),
             descriptor: true,
             ..Offer::NOTHING
         }
     }
 
     fn identity(&self) -> Option<Identity> {
-        Some(self.storage.identity())
+        Some(self.lock().storage.as_ref()?.identity())
     }
 
     fn map(&self, access: Access) -> Result<Memory, Error> {
-        Ok(Memory::Shared(self.storage.map(access)?))
+        Ok(Memory::Shared(self.present()?.map(access)?))
     }
 
     fn begin_access(&self, direction: Direction) -> Result<Bracket<'_>, Error> {
-        Ok(self.storage.begin_access(direction.into())?)
+        Ok(self.present()?.begin_access(direction.into())?)
     }
 
     fn storage(&self) -> Option<Storage> {
-        Some(self.storage.clone())
+        self.lock().storage.clone()
     }
 
     fn ranges(&self) -> Option<&RangeList<GuestPhysical>> {
         None
     }
+
+    fn revoke(&self, held: &[String]) -> Result<(), Error> {
+        let old = self.present()?;
+        let result = if held.is_empty() {
+            Ok(())
+        } else {
+            self.abandon(&old, held)
+        };
+        if self.model != (MemoryModel::Revocable { restorable: true }) {
+            let kind = self.lock().kind;
+            self.replace(kind, None);
+        }
+        result
+    }
+
+    fn relocate(&self, to: Kind, hurried: &dyn Fn() -> bool) -> Result<(), Error> {
+        let old = self.present()?;
+        let holders = old.holders();
+        if holders.exclusive || holders.loans > 0 || holders.lost_loans > 0 {
+            return Err(landbridge_dmabuf::Error::InUse { holders }.into());
+        }
+        let fresh = storage(&self.label, self.size, to)?;
+        if !copy(&old, &fresh, hurried)? {
+            return Err(Error::Busy(Life::Revoking));
+        }
+        self.replace(to, Some(fresh));
+        Ok(())
+    }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(feature = "model")))]
 mod tests {
     use super::*;
 

@@ -1,5 +1,6 @@
 //! CPU access to a mapped buffer: fenced, bracketed, and not to be forgotten.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use landbridge_dmabuf::{CpuAccess as Bracket, View};
@@ -8,6 +9,7 @@ use crate::attachment::Attachment;
 use crate::error::Error;
 use crate::exporter::Memory;
 use crate::fence::{self, Fence, FenceSignaller, Outcome};
+use crate::importers::cpu::CpuHold;
 use crate::reservation::wait_all_until;
 use crate::terms::Direction;
 
@@ -16,7 +18,8 @@ use crate::terms::Direction;
 #[derive(Debug)]
 #[must_use = "the access ends when this is dropped"]
 pub struct CpuAccess<'a> {
-    memory: &'a Memory,
+    attachment: &'a Attachment,
+    memory: Arc<Memory>,
     direction: Direction,
     /// `None` once it has ended.
     bracket: Option<Bracket<'a>>,
@@ -27,17 +30,27 @@ impl<'a> CpuAccess<'a> {
     /// Waits for conflicting work, at most for `limit`, and opens the bracket.
     pub(crate) fn begin(
         attachment: &'a Attachment,
-        memory: &'a Memory,
+        hold: &CpuHold,
         direction: Direction,
         limit: Duration,
     ) -> Result<Self, Error> {
         attachment.check_direction(direction)?;
         let deadline = fence::deadline(limit);
         let (fence, signaller) = Fence::new(format!("{} ({direction})", attachment.importer()));
-        let before = attachment.buffer().reservation().add(fence, direction);
+        let buffer = attachment.buffer();
+        let not_there = || buffer.not_there();
+        let entered = buffer.reservation().enter(fence, direction);
+        let (before, cuts) = entered.map_err(|_| not_there())?;
         wait_all_until(&before, deadline, limit)?;
+        // From here on a revocation finds the mapping, and cuts it under us if it
+        // does not want to wait for our fence.
+        let memory = hold.memory().ok_or_else(not_there)?;
         let bracket = Some(attachment.begin_access(direction, deadline)?);
+        if buffer.reservation().cuts() != cuts {
+            return Err(not_there());
+        }
         Ok(Self {
+            attachment,
             memory,
             direction,
             bracket,
@@ -45,7 +58,8 @@ impl<'a> CpuAccess<'a> {
         })
     }
 
-    /// The bytes: read-only where the access is for reading.
+    /// The bytes: read-only where the access is for reading. An error of theirs
+    /// says that the memory was taken away meanwhile.
     pub fn view(&self) -> View<'_> {
         let view = self.memory.view();
         if self.direction.writes() {
@@ -56,7 +70,8 @@ impl<'a> CpuAccess<'a> {
     }
 
     /// Ends the access: the bytes are where others see them. If that fails,
-    /// so does the fence.
+    /// so does the fence: [`Error::Revoked`] when the memory was taken away before
+    /// the access ended.
     pub fn end(mut self) -> Result<(), Error> {
         self.finish(Outcome::Done)
     }
@@ -67,12 +82,17 @@ impl<'a> CpuAccess<'a> {
             return Ok(());
         };
         let closed = self.bracket.take().map_or(Ok(()), Bracket::end);
-        signaller.signal(if closed.is_ok() {
+        let ended = match closed {
+            Err(error) => Err(error.into()),
+            Ok(()) if self.memory.is_cut() => Err(self.attachment.buffer().not_there()),
+            Ok(()) => Ok(()),
+        };
+        signaller.signal(if ended.is_ok() {
             outcome
         } else {
             Outcome::Failed
         });
-        Ok(closed?)
+        ended
     }
 }
 

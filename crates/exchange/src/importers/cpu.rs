@@ -1,19 +1,29 @@
 //! The CPU of this process.
+//!
+//! Memory that moves is mapped anew while no access is open; memory that is
+//! taken away is replaced by zero pages under an access that did not end in
+//! time, which then fails instead of crashing.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use landbridge_dmabuf::Access;
 
 use crate::attachment::Attachment;
 use crate::buffer::Buffer;
 use crate::error::Error;
 use crate::exporter::Memory;
+use crate::holder::Holder;
 use crate::importer::Importer;
 use crate::importers::CpuAccess;
-use crate::tenant::Tenant;
-use crate::terms::{Direction, Method, Needs};
+use crate::sync::{Mutex, MutexGuard, PoisonError};
+use crate::tenant::{Charge, Resource, Tenant};
+use crate::terms::{Direction, Method, Models, Needs};
 
 struct Cpu<'a> {
     name: &'a str,
     direction: Direction,
+    hold: Arc<CpuHold>,
 }
 
 impl Importer for Cpu<'_> {
@@ -22,16 +32,107 @@ impl Importer for Cpu<'_> {
     }
 
     fn needs(&self) -> Needs {
-        Needs::new(Method::Cpu, self.direction)
+        Needs {
+            models: Models::ANY,
+            ..Needs::new(Method::Cpu, self.direction)
+        }
+    }
+
+    fn holder(&self) -> Option<Arc<dyn Holder>> {
+        Some(Arc::clone(&self.hold) as Arc<_>)
+    }
+}
+
+/// What there is of a mapping.
+#[derive(Debug, Default)]
+enum State {
+    /// Nothing: not mapped yet, or cut off.
+    #[default]
+    Empty,
+    Mapped(Arc<Memory>),
+    /// Nothing ever again.
+    Closed,
+}
+
+/// A CPU mapping that follows its buffer.
+#[derive(Debug)]
+pub(crate) struct CpuHold {
+    access: Access,
+    state: Mutex<State>,
+}
+
+impl CpuHold {
+    pub(crate) fn new(direction: Direction) -> Arc<Self> {
+        let access = if direction.writes() {
+            Access::ReadWrite
+        } else {
+            Access::ReadOnly
+        };
+        Arc::new(Self {
+            access,
+            state: Mutex::default(),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Each change is one assignment.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the attachment map the buffer.
+    pub(crate) fn fill(&self, attachment: &Attachment) -> Result<(), Error> {
+        let before = attachment.map(|memory| self.put(State::Mapped(memory)))?;
+        drop(before);
+        Ok(())
+    }
+
+    /// The mapping as it is now.
+    pub(crate) fn memory(&self) -> Option<Arc<Memory>> {
+        match &*self.lock() {
+            State::Mapped(memory) => Some(Arc::clone(memory)),
+            State::Empty | State::Closed => None,
+        }
+    }
+
+    /// Unmaps it for good.
+    pub(crate) fn close(&self) {
+        let before = std::mem::replace(&mut *self.lock(), State::Closed);
+        drop(before);
+    }
+
+    /// Puts a new state in place, unless it is closed. What was there before is to
+    /// be dropped without locks.
+    fn put(&self, new: State) -> State {
+        let mut state = self.lock();
+        if matches!(*state, State::Closed) {
+            return new;
+        }
+        std::mem::replace(&mut *state, new)
+    }
+}
+
+impl Holder for CpuHold {
+    fn cut_off(&self) -> Result<(), Error> {
+        match self.put(State::Empty) {
+            // Accesses that are still open have a part in it.
+            State::Mapped(memory) => memory.cut(),
+            State::Empty | State::Closed => Ok(()),
+        }
+    }
+
+    fn follow(&self, buffer: &Buffer) -> Result<(), Error> {
+        let memory = Arc::new(buffer.exporter().map(self.access)?);
+        drop(self.put(State::Mapped(memory)));
+        Ok(())
     }
 }
 
 /// A CPU mapping of a whole buffer.
 #[derive(Debug)]
 pub struct CpuImport {
-    // Field order: the mapping goes before the attachment.
-    memory: Memory,
+    hold: Arc<CpuHold>,
     attachment: Attachment,
+    _charge: Charge,
 }
 
 impl CpuImport {
@@ -42,9 +143,19 @@ impl CpuImport {
         direction: Direction,
         tenant: &Tenant,
     ) -> Result<Self, Error> {
-        let attachment = buffer.attach(&Cpu { name, direction }, tenant)?;
-        let memory = attachment.map()?;
-        Ok(Self { memory, attachment })
+        let hold = CpuHold::new(direction);
+        let importer = Cpu {
+            name,
+            direction,
+            hold: Arc::clone(&hold),
+        };
+        let import = Self {
+            attachment: buffer.attach(&importer, tenant)?,
+            _charge: tenant.charge(Resource::Mappings, 1)?,
+            hold,
+        };
+        import.hold.fill(&import.attachment)?;
+        Ok(import)
     }
 
     /// The attachment and its terms.
@@ -55,6 +166,13 @@ impl CpuImport {
     /// Access in `direction`, after conflicting work has ended; waits for it at
     /// most for `limit`.
     pub fn access(&self, direction: Direction, limit: Duration) -> Result<CpuAccess<'_>, Error> {
-        CpuAccess::begin(&self.attachment, &self.memory, direction, limit)
+        CpuAccess::begin(&self.attachment, &self.hold, direction, limit)
+    }
+}
+
+impl Drop for CpuImport {
+    fn drop(&mut self) {
+        // The mapping goes before the attachment.
+        self.hold.close();
     }
 }

@@ -1,5 +1,8 @@
 //! A decoder: writes whole frames into a buffer.
 //!
+//! Memory moves and goes between two frames: a frame that is being written ends
+//! first, and one that waits gives up.
+//!
 //! It promises the frame first and decodes later: a [`DecoderFrame`] holds a
 //! write fence from the moment it is queued, so that a scanout that is set
 //! meanwhile waits for the pixels.
@@ -11,10 +14,11 @@ use crate::attachment::Attachment;
 use crate::buffer::Buffer;
 use crate::error::Error;
 use crate::fence::{self, Fence, FenceSignaller, Outcome};
+use crate::holder::{BetweenFences, Holder};
 use crate::importer::Importer;
 use crate::reservation::wait_all_until;
 use crate::tenant::Tenant;
-use crate::terms::{Direction, Method, Needs};
+use crate::terms::{Direction, Method, Models, Needs};
 
 struct Decoder<'a>(&'a str);
 
@@ -24,7 +28,14 @@ impl Importer for Decoder<'_> {
     }
 
     fn needs(&self) -> Needs {
-        Needs::new(Method::Exclusive, Direction::Write)
+        Needs {
+            models: Models::ANY,
+            ..Needs::new(Method::Exclusive, Direction::Write)
+        }
+    }
+
+    fn holder(&self) -> Option<Arc<dyn Holder>> {
+        Some(Arc::new(BetweenFences))
     }
 }
 
@@ -51,14 +62,10 @@ impl DecoderImport {
     /// for it. `label` names the work.
     pub fn queue(self: &Arc<Self>, label: impl Into<String>) -> DecoderFrame {
         let (fence, signaller) = Fence::new(label);
-        let before = self
-            .attachment
-            .buffer()
-            .reservation()
-            .add(fence.clone(), Direction::Write);
+        let reservation = self.attachment.buffer().reservation();
         DecoderFrame {
             import: Arc::clone(self),
-            before,
+            entered: reservation.enter(fence.clone(), Direction::Write).ok(),
             fence,
             signaller,
         }
@@ -70,7 +77,9 @@ impl DecoderImport {
 #[derive(Debug)]
 pub struct DecoderFrame {
     import: Arc<DecoderImport>,
-    before: Vec<Fence>,
+    /// The fences before it, and the count of revocations;
+    /// `None` if it was not there.
+    entered: Option<(Vec<Fence>, u64)>,
     fence: Fence,
     signaller: FenceSignaller,
 }
@@ -90,19 +99,27 @@ impl DecoderFrame {
     /// `write` with the whole buffer as the decoder's own memory. Fails while
     /// anybody else maps it. The fence is signalled when this returns: done if
     /// `write` succeeded and the bytes are where others see them, else failed.
-    /// Earlier work that failed holds nothing up: a whole frame replaces it.
+    /// Earlier work that failed holds nothing up: a whole frame replaces it. Fails
+    /// with [`Error::Revoked`] where the memory was taken away since it was queued.
     pub fn write<E: From<Error>>(
         self,
         limit: Duration,
         write: impl FnOnce(&mut [u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         let deadline = fence::deadline(limit);
-        wait_all_until(&self.before, deadline, limit).map_err(Error::from)?;
+        let buffer = self.import.attachment.buffer();
+        let (before, cuts) = self.entered.as_ref().ok_or_else(|| buffer.not_there())?;
+        wait_all_until(before, deadline, limit).map_err(Error::from)?;
         // Declared after `self`: on the way out of an error or a panic the
         // memory is let go before the fence says that it failed.
-        let mut memory = self.import.attachment.exclusive(deadline)?;
+        let mut memory = self.import.attachment.exclusive(*cuts, deadline)?;
         write(memory.as_mut_slice())?;
         memory.finish().map_err(Error::from)?;
+        let reservation = buffer.reservation();
+        if reservation.cuts() > cuts + 1 {
+            // A revocation did not wait so long: nobody will see this frame.
+            return Err(buffer.not_there().into());
+        }
         self.signaller.signal(Outcome::Done);
         Ok(())
     }

@@ -1,5 +1,8 @@
 //! An importer that needs whatever it is told to: a test aid.
 
+use std::sync::Arc;
+
+use crate::holder::{FakeHolder, Holder};
 use crate::importer::Importer;
 use crate::terms::Needs;
 
@@ -10,6 +13,8 @@ pub struct FakeImporter {
     pub name: String,
     /// What it needs.
     pub needs: Needs,
+    /// What it is told; `None` for one that can't be told.
+    pub holder: Option<Arc<FakeHolder>>,
 }
 
 impl FakeImporter {
@@ -18,6 +23,7 @@ impl FakeImporter {
         Self {
             name: name.into(),
             needs,
+            holder: Some(Arc::default()),
         }
     }
 }
@@ -29,5 +35,9 @@ impl Importer for FakeImporter {
 
     fn needs(&self) -> Needs {
         self.needs
+    }
+
+    fn holder(&self) -> Option<Arc<dyn Holder>> {
+        Some(Arc::clone(self.holder.as_ref()?) as Arc<_>)
     }
 }

@@ -2,10 +2,10 @@
 //!
 //! | importer | reaches the memory by | copes with |
 //! |---|---|---|
-//! | [`cpu`] | a volatile mapping, bracketed | pinned |
-//! | [`decoder`] | holding the whole memory as its own for one frame | pinned |
-//! | [`scanout`] | a volatile read-only mapping, bracketed | pinned |
-//! | [`window`] | a descriptor that the VMM maps into its guest | pinned |
+//! | [`cpu`] | a volatile mapping, bracketed | all |
+//! | [`decoder`] | holding the whole memory as its own for one frame | all, between frames |
+//! | [`scanout`] | a volatile read-only mapping, bracketed | pinned, movable; revocable if it may fail |
+//! | [`window`] | a descriptor that the VMM maps into its guest | pinned, revocable; movable is pinned |
 //!
 //! [`fake`] is an importer for tests.
 

@@ -149,17 +149,11 @@ fn unmet_snooping(offered: Option<bool>, need: Snooping) -> Option<Unmet> {
 }
 
 fn unmet_model(model: MemoryModel, needs: &Needs) -> Option<Unmet> {
-    if needs.models.upgrades(model) {
+    if needs.models.upgrades(model) || needs.models.accept(model) {
         None
-    } else if !needs.models.accept(model) {
-        Some(if needs.models.pin {
-            Unmet::NeverPinned(model)
-        } else {
-            Unmet::Model(model)
-        })
-    } else if model != MemoryModel::Pinned {
-        Some(Unmet::NotServed(model))
+    } else if needs.models.pin {
+        Some(Unmet::NeverPinned(model))
     } else {
-        None
+        Some(Unmet::Model(model))
     }
 }

@@ -59,8 +59,9 @@ pub enum Unmet {
         /// What it wants to do.
         asked: Direction,
     },
-    /// The exchange does not serve this memory model yet.
-    NotServed(MemoryModel),
+    /// The importer copes with what may happen to the memory, but has no
+    /// [`Holder`](crate::Holder) that could be told.
+    NoHolder(MemoryModel),
 }
 
 impl fmt::Display for Unmet {
@@ -101,9 +102,10 @@ impl fmt::Display for Unmet {
             Self::Direction { agreed, asked } => {
                 write!(f, "{asked} access was asked under terms for {agreed}")
             }
-            Self::NotServed(model) => {
-                write!(f, "{model} memory is not served by this version")
-            }
+            Self::NoHolder(model) => write!(
+                f,
+                "the memory is {model}, and there is nobody to tell when that happens"
+            ),
         }
     }
 }

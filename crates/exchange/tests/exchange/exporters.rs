@@ -16,7 +16,7 @@ use crate::scene::{NOW, Scene};
 /// The kinds that this machine has; says which it has not.
 fn kinds() -> Vec<Kind> {
     let device = |kind| match kind {
-        Kind::Memfd => None,
+        Kind::Memfd | Kind::HugePages => None,
         Kind::Udmabuf => Some("/dev/udmabuf"),
         Kind::SystemHeap => Some("/dev/dma_heap/system"),
     };

@@ -209,7 +209,7 @@ fn mend(offer: Offer, needs: &Needs, unmet: Unmet) -> Offer {
         Unmet::SnoopingUnknown | Unmet::NotSnooped => mended.snooped = Some(true),
         Unmet::PeerToPeer => mended.peer_to_peer = false,
         Unmet::Model(_) | Unmet::NeverPinned(_) => mended.model = MemoryModel::Pinned,
-        Unmet::NotServed(_) => mended.model = MemoryModel::Pinned,
+        Unmet::NoHolder(_) => mended.model = MemoryModel::Pinned,
         Unmet::Direction { .. } => panic!("nothing was agreed on that this could exceed"),
     }
     mended
@@ -446,8 +446,7 @@ fn a_refused_caching_is_named_with_its_source() {
 }
 
 #[test]
-fn memory_that_moves_or_goes_is_refused_even_to_who_copes_with_it() {
-    let copes = Models::ANY;
+fn memory_that_moves_or_goes_is_for_those_who_cope_with_it_and_can_be_told() {
     for (model, name) in [
         (MODELS[1], "revocable"),
         (MODELS[2], "revocable, restorable"),
@@ -458,17 +457,44 @@ fn memory_that_moves_or_goes_is_refused_even_to_who_copes_with_it() {
             ..FakeExporter::EVERYTHING
         };
         let needs = Needs {
-            models: copes,
+            models: Models::ANY,
             ..WINDOW
         };
+        assert_eq!(refusal(offer, WINDOW).unmet, [Unmet::Model(model)]);
+        let scene = Scene::new();
+        let exporter = FakeExporter::new(1, offer);
+        let buffer = scene.exchange.publish(exporter, &scene.tenant).unwrap();
+        let mut importer = FakeImporter::new("somebody", needs);
+        let attached = buffer.attach(&importer, &scene.tenant).unwrap();
+        assert_eq!(attached.terms().model(), model);
+        importer.holder = None;
+        let error = buffer.attach(&importer, &scene.tenant).unwrap_err();
         assert_eq!(
-            refusal(offer, needs).to_string(),
+            error.to_string(),
             format!(
-                "window of guest 3 can't use fake: {name} memory is not served by this version"
+                "somebody can't use fake: the memory is {name}, and there is nobody to tell when \
+                 that happens"
             )
         );
-        assert_eq!(refusal(offer, WINDOW).unmet, [Unmet::Model(model)]);
     }
+}
+
+#[test]
+fn memory_that_never_comes_back_is_refused_to_who_needs_it_back() {
+    let needs = Needs {
+        models: Models {
+            revocable: Revocation::IfRestorable,
+            ..Models::PINNED
+        },
+        ..WINDOW
+    };
+    let offer = |model| Offer {
+        model,
+        ..FakeExporter::EVERYTHING
+    };
+    assert!(negotiate(&offer(MODELS[2]), &needs).is_ok());
+    let refused = negotiate(&offer(MODELS[1]), &needs).unwrap_err();
+    assert_eq!(refused, [Unmet::Model(MODELS[1])]);
 }
 
 #[test]

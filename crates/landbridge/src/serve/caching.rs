@@ -65,7 +65,7 @@ impl Lookup {
     pub(super) fn of_kind(&self, kind: Kind) -> KnownCaching {
         // A memfd's pages are page cache; nobody has to be asked.
         let sample = match kind {
-            Kind::Memfd => return kind.caching(),
+            Kind::Memfd | Kind::HugePages => return kind.caching(),
             Kind::Udmabuf => udmabuf(),
             Kind::SystemHeap => Heap::open("system").and_then(|heap| heap.allocate(SAMPLE)),
         };

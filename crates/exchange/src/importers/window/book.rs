@@ -35,6 +35,8 @@ enum State {
         reset: bool,
     },
     Mapped,
+    /// The buffer's memory was taken away: the place is kept for its return.
+    Withdrawn,
     /// The guest may still reach it. The buffer stays paid for.
     Lost(#[expect(dead_code, reason = "kept alive, not looked at")] Buffer),
 }
@@ -167,6 +169,27 @@ impl Place {
             }
             None => false,
         }
+    }
+
+    /// Nothing is mapped there, but may be again. `false`: the window was reset.
+    pub(super) fn withdrawn(&self) -> bool {
+        match self.window.book().entry(self.offset, self.ticket) {
+            Some(Entry {
+                state: state @ State::Asking { reset: false },
+                ..
+            }) => {
+                *state = State::Withdrawn;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The VMM is about to be asked to map it again. `false`: the window was
+    /// reset, and the place is nobody's.
+    pub(super) fn mapping_again(&self) -> bool {
+        // The same question of the book, with another answer to come.
+        self.unmapping()
     }
 
     /// Nothing is mapped there any more.

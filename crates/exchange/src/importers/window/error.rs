@@ -46,6 +46,14 @@ pub enum WindowError {
         /// The buffer's size.
         len: u64,
     },
+    /// The buffer's memory was taken away before the VMM had mapped it.
+    #[error("the memory was taken away while {len:#x} bytes were mapped at {offset:#x}")]
+    TakenAway {
+        /// Where it was to be mapped.
+        offset: u64,
+        /// The buffer's size.
+        len: u64,
+    },
     /// The VMM did not do as asked.
     #[error(transparent)]
     Mapper(#[from] MapperError),
@@ -56,6 +64,7 @@ impl WindowError {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Mapper(_) => Fault::Host,
+            Self::TakenAway { .. } => Fault::Peer,
             Self::Misaligned { .. }
             | Self::Outside { .. }
             | Self::Overlap { .. }
@@ -67,6 +76,6 @@ impl WindowError {
     /// Whether the same call may succeed later with nothing else changed by
     /// its caller.
     pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Reset { .. })
+        matches!(self, Self::Reset { .. } | Self::TakenAway { .. })
     }
 }

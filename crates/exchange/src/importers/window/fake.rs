@@ -5,11 +5,11 @@
 //! of its VMM. It keeps no duplicate of a file and never looks into one.
 
 use std::collections::BTreeMap;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use landbridge_dmabuf::{Identity, LetGo};
 
 use crate::importers::window::{MapperError, WindowMap, WindowMapper};
+use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// One call that the fake got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,11 +93,7 @@ impl FakeMapper {
     /// Waits until it has got `count` calls in all, one held up included.
     pub fn wait_for_calls(&self, count: usize) {
         let state = self.state();
-        drop(
-            self.changed
-                .wait_while(state, |state| state.calls.len() < count)
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        drop(self.wait_while(state, |state| state.calls.len() < count));
     }
 
     /// All calls that it got, the oldest first.
@@ -120,6 +116,18 @@ impl FakeMapper {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn wait_while<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        condition: impl Fn(&State) -> bool,
+    ) -> MutexGuard<'a, State> {
+        while condition(&state) {
+            let again = self.changed.wait(state);
+            state = again.unwrap_or_else(PoisonError::into_inner);
+        }
+        state
+    }
+
     /// Writes the call down, waits while it is held up, and does `act`
     /// unless the mood forbids it. `act` says whether a VMM would do it.
     fn call(
@@ -132,10 +140,7 @@ impl FakeMapper {
         let number = state.calls.len();
         state.calls.push(call);
         self.changed.notify_all();
-        let mut state = self
-            .changed
-            .wait_while(state, |state| state.held == Some(number))
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.wait_while(state, |state| state.held == Some(number));
         let refused = MapperError::Refused(name);
         let mood = state.mood;
         match mood {

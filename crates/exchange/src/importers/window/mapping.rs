@@ -1,40 +1,51 @@
 //! One buffer in a guest's window.
 
 use std::fmt;
+use std::os::fd::AsFd;
+use std::sync::Arc;
 
-use landbridge_dmabuf::Loan;
+use landbridge_dmabuf::{LetGo, Loan};
 
 use crate::attachment::Attachment;
+use crate::buffer::Buffer;
 use crate::caching::Caching;
+use crate::error::Error;
+use crate::events::What;
+use crate::holder::{Holder, Notice};
 use crate::importers::window::book::Place;
-use crate::importers::window::{MapperError, WindowError};
-
-/// A buffer mapped in a guest's window. Dropping it unmaps it.
-pub struct WindowMapping {
-    /// `None` once it is unmapped.
-    held: Option<Held>,
-    attachment: Attachment,
-}
+use crate::importers::window::{MapperError, Window, WindowError, WindowMap};
+use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use crate::tenant::{Resource, Tenant};
+use crate::terms::{Method, Refusal, Unmet};
 
 /// What is held of a buffer while the guest reaches it.
-pub(super) struct Held {
+struct Held {
     // Field order: where it is left without a word, the loan is lost first.
-    pub(super) loan: Loan,
-    pub(super) place: Place,
+    loan: Loan,
+    place: Place,
 }
 
 impl Held {
-    /// Nobody reaches the buffer through it any more.
-    fn release(self, proof: landbridge_dmabuf::LetGo) {
+    /// Asks the VMM to map it.
+    fn map(&self) -> Result<(), MapperError> {
+        self.place.window().mapper().map(&WindowMap {
+            file: self.loan.as_fd(),
+            offset: self.place.offset(),
+            len: self.place.len(),
+        })
+    }
+
+    /// Nobody reaches the buffer through it any more. The place is still taken.
+    fn returned(self, proof: LetGo) -> Place {
         self.loan.returned(proof);
-        self.place.free();
+        self.place
     }
 
     /// The VMM failed to map it.
-    pub(super) fn not_mapped(self, error: MapperError) -> WindowError {
+    fn not_mapped(self, error: MapperError) -> WindowError {
         match error {
             MapperError::HoldsNothing { why, let_go } => {
-                self.release(let_go);
+                self.returned(let_go).free();
                 WindowError::Mapper(*why)
             }
             MapperError::Refused(_) => {
@@ -47,30 +58,250 @@ impl Held {
         }
     }
 
-    /// Asks the VMM to unmap it. Where that fails without proof, the memory is
-    /// never exclusive again and the place stays taken.
-    pub(super) fn unmap(self) -> Result<(), WindowError> {
+    /// Asks the VMM to unmap it, and returns the place. Where that fails without
+    /// proof, the memory is never exclusive again and the place stays taken.
+    fn unmap(self) -> Result<Place, (Option<Place>, WindowError)> {
         let (offset, len) = (self.place.offset(), self.place.len());
         match self.place.window().mapper().unmap(offset, len) {
-            Ok(let_go) => {
-                self.release(let_go);
-                Ok(())
-            }
+            Ok(let_go) => Ok(self.returned(let_go)),
             Err(MapperError::HoldsNothing { why, let_go }) => {
-                self.release(let_go);
-                Err(WindowError::Mapper(*why))
+                Err((Some(self.returned(let_go)), WindowError::Mapper(*why)))
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err((None, error.into())),
         }
     }
 }
 
-impl WindowMapping {
-    pub(super) fn new(held: Held, attachment: Attachment) -> Self {
-        Self {
-            held: Some(held),
-            attachment,
+/// What there is of a mapping.
+enum State {
+    /// The VMM is being asked for something.
+    Asking {
+        /// The memory is being taken away.
+        revoked: bool,
+    },
+    Mapped(Held),
+    /// The memory was taken away; the place waits for it.
+    Withdrawn(Place),
+    Gone,
+}
+
+/// A mapping that follows its buffer's life.
+pub(super) struct Slot {
+    window: Arc<Window>,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Slot {
+    pub(super) fn new(window: &Arc<Window>) -> Arc<Self> {
+        Arc::new(Self {
+            window: Arc::clone(window),
+            state: Mutex::new(State::Asking { revoked: false }),
+            changed: Condvar::new(),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Each change is one assignment.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the asking. What is returned was told meanwhile: whether the memory
+    /// is being taken away.
+    fn settle(&self, state: State) -> bool {
+        let before = std::mem::replace(&mut *self.lock(), state);
+        self.changed.notify_all();
+        matches!(before, State::Asking { revoked: true })
+    }
+
+    /// Waits until the VMM has answered, and begins to ask it something else.
+    fn take(&self) -> State {
+        let mut state = self.lock();
+        while matches!(*state, State::Asking { .. }) {
+            let again = self.changed.wait(state);
+            state = again.unwrap_or_else(PoisonError::into_inner);
         }
+        std::mem::replace(&mut *state, State::Asking { revoked: false })
+    }
+
+    /// Maps the buffer at `offset`, for the first time.
+    pub(super) fn map(
+        &self,
+        attachment: &Attachment,
+        offset: u64,
+        tenant: &Tenant,
+    ) -> Result<(), Error> {
+        let buffer = attachment.buffer();
+        match self.try_map(attachment, offset, tenant) {
+            Ok(held) => {
+                let len = held.place.len();
+                if self.settle(State::Mapped(held)) {
+                    // Ours to unmap, if the revocation has not: the attachment ends
+                    // now, and then nobody would.
+                    let _ = self.unmap();
+                    return Err(WindowError::TakenAway { offset, len }.into());
+                }
+                buffer.tell(What::Mapped {
+                    importer: attachment.importer().to_owned(),
+                });
+                Ok(())
+            }
+            Err(error) => {
+                self.settle(State::Gone);
+                Err(error)
+            }
+        }
+    }
+
+    fn try_map(
+        &self,
+        attachment: &Attachment,
+        offset: u64,
+        tenant: &Tenant,
+    ) -> Result<Held, Error> {
+        let buffer = attachment.buffer();
+        let charge = tenant.charge(Resource::WindowMaps, 1)?;
+        let place = Place::take(&self.window, buffer, offset, charge)?;
+        let loan = match attachment.lend() {
+            Ok(loan) => loan,
+            Err(error) => {
+                place.free();
+                return Err(error);
+            }
+        };
+        let held = Held { loan, place };
+        if let Err(error) = held.map() {
+            return Err(held.not_mapped(error).into());
+        }
+        if !held.place.mapped() {
+            let len = held.place.len();
+            // Perhaps there is nothing to unmap any more; either way it is gone.
+            if let Ok(place) | Err((Some(place), _)) = held.unmap() {
+                place.free();
+            }
+            return Err(WindowError::Reset { offset, len }.into());
+        }
+        Ok(held)
+    }
+
+    /// Unmaps the buffer for good.
+    fn unmap(&self) -> Result<(), WindowError> {
+        let state = self.take();
+        let result = match state {
+            State::Mapped(held) if held.place.unmapping() => match held.unmap() {
+                Ok(place) => {
+                    place.free();
+                    Ok(())
+                }
+                Err((place, error)) => {
+                    if let Some(place) = place {
+                        place.free();
+                    }
+                    Err(error)
+                }
+            },
+            State::Withdrawn(place) => {
+                place.free();
+                Ok(())
+            }
+            // What the window has forgotten goes without proof.
+            State::Mapped(_) | State::Asking { .. } | State::Gone => Ok(()),
+        };
+        self.settle(State::Gone);
+        result
+    }
+}
+
+impl Holder for Slot {
+    fn told(&self, notice: Notice) {
+        if let (Notice::Revoke, State::Asking { revoked }) = (notice, &mut *self.lock()) {
+            *revoked = true;
+        }
+    }
+
+    /// Has the VMM unmap it, and keeps the place.
+    fn cut_off(&self) -> Result<(), Error> {
+        let (state, result) = match self.take() {
+            State::Mapped(held) if held.place.unmapping() => match held.unmap() {
+                Ok(place) | Err((Some(place), _)) => (withdrawn(place), Ok(())),
+                Err((None, error)) => (State::Gone, Err(error.into())),
+            },
+            // Forgotten by the window: the VMM dropped it by itself.
+            State::Mapped(held) => {
+                drop(held);
+                (State::Gone, Ok(()))
+            }
+            state => (state, Ok(())),
+        };
+        self.settle(state);
+        result
+    }
+
+    /// Has the VMM map it again where it was.
+    fn follow(&self, buffer: &Buffer) -> Result<(), Error> {
+        let (state, result) = match self.take() {
+            State::Withdrawn(place) if place.mapping_again() => again(place, buffer),
+            State::Withdrawn(_) => (State::Gone, Ok(())),
+            state => (state, Ok(())),
+        };
+        self.settle(state);
+        result
+    }
+
+    fn asks_others(&self) -> bool {
+        true
+    }
+}
+
+/// A place that is kept, unless the window was reset.
+fn withdrawn(place: Place) -> State {
+    if place.withdrawn() {
+        State::Withdrawn(place)
+    } else {
+        place.free();
+        State::Gone
+    }
+}
+
+fn again(place: Place, buffer: &Buffer) -> (State, Result<(), Error>) {
+    let lent = match buffer.exporter().storage() {
+        Some(storage) => storage.lend().map_err(Error::from),
+        None => Err(Error::Refused(Refusal {
+            importer: "guest window".to_owned(),
+            exporter: buffer.exporter_name().to_owned(),
+            unmet: vec![Unmet::Method(Method::Descriptor)],
+        })),
+    };
+    let loan = match lent {
+        Ok(loan) => loan,
+        Err(error) => {
+            place.free();
+            return (State::Gone, Err(error));
+        }
+    };
+    let held = Held { loan, place };
+    if let Err(error) = held.map() {
+        return (State::Gone, Err(held.not_mapped(error).into()));
+    }
+    if !held.place.mapped() {
+        // Reset meanwhile.
+        if let Ok(place) | Err((Some(place), _)) = held.unmap() {
+            place.free();
+        }
+        return (State::Gone, Ok(()));
+    }
+    (State::Mapped(held), Ok(()))
+}
+
+/// A buffer mapped in a guest's window. Dropping it unmaps it.
+pub struct WindowMapping {
+    slot: Arc<Slot>,
+    attachment: Attachment,
+}
+
+impl WindowMapping {
+    pub(super) fn new(slot: Arc<Slot>, attachment: Attachment) -> Self {
+        Self { slot, attachment }
     }
 
     /// The attachment and its terms.
@@ -83,22 +314,22 @@ impl WindowMapping {
         self.attachment.terms().caching().map(|known| known.caching)
     }
 
-    /// Unmaps the buffer; when this returns `Ok`, the guest can't reach it.
-    pub fn unmap(mut self) -> Result<(), WindowError> {
-        self.withdraw()
+    /// Whether the guest reaches the buffer now: not while its memory is taken
+    /// away.
+    pub fn is_mapped(&self) -> bool {
+        matches!(*self.slot.lock(), State::Mapped(_))
     }
 
-    fn withdraw(&mut self) -> Result<(), WindowError> {
-        match self.held.take() {
-            Some(held) if held.place.unmapping() => held.unmap(),
-            _ => Ok(()),
-        }
+    /// Unmaps the buffer; when this returns `Ok`, the guest can't reach it.
+    pub fn unmap(self) -> Result<(), WindowError> {
+        // The drop finds nothing left to do.
+        self.slot.unmap()
     }
 }
 
 impl Drop for WindowMapping {
     fn drop(&mut self) {
-        if let Err(error) = self.withdraw() {
+        if let Err(error) = self.slot.unmap() {
             tracing::warn!(%error, "a window mapping could not be withdrawn");
         }
     }
@@ -106,11 +337,13 @@ impl Drop for WindowMapping {
 
 impl fmt::Debug for WindowMapping {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let offset = match &*self.slot.lock() {
+            State::Mapped(held) => Some(held.place.offset()),
+            State::Withdrawn(place) => Some(place.offset()),
+            State::Asking { .. } | State::Gone => None,
+        };
         f.debug_struct("WindowMapping")
-            .field(
-                "offset",
-                &self.held.as_ref().map(|held| held.place.offset()),
-            )
+            .field("offset", &offset)
             .field("buffer", self.attachment.buffer())
             .finish_non_exhaustive()
     }

@@ -15,8 +15,7 @@ mod mapper;
 mod mapping;
 
 use std::fmt;
-use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 pub use error::WindowError;
 pub use mapper::{MapperError, WindowMap, WindowMapper};
@@ -24,11 +23,13 @@ pub use mapping::WindowMapping;
 
 use crate::buffer::Buffer;
 use crate::error::Error;
+use crate::holder::Holder;
 use crate::importer::Importer;
-use crate::importers::window::book::{Book, Place};
-use crate::importers::window::mapping::Held;
-use crate::tenant::{Resource, Tenant};
-use crate::terms::{CachingNeed, Direction, Method, Models, Needs};
+use crate::importers::window::book::Book;
+use crate::importers::window::mapping::Slot;
+use crate::sync::{Mutex, MutexGuard, PoisonError};
+use crate::tenant::Tenant;
+use crate::terms::{CachingNeed, Direction, Method, Models, Needs, Revocation};
 
 /// The unit of a window's offsets and lengths in bytes.
 pub const PAGE: u64 = 4096;
@@ -37,7 +38,7 @@ pub const PAGE: u64 = 4096;
 /// tenants' limits. One more and QEMU 11.1 aborts.
 pub const MAX_MAPS: usize = 511;
 
-struct GuestWindow;
+struct GuestWindow(Arc<Slot>);
 
 impl Importer for GuestWindow {
     fn name(&self) -> String {
@@ -48,13 +49,18 @@ impl Importer for GuestWindow {
         Needs {
             // The VMM maps a file, and can't be told to map another in its place.
             models: Models {
+                revocable: Revocation::Accepted,
+                movable: false,
                 pin: true,
-                ..Models::PINNED
             },
             caching: CachingNeed::Known,
             // A VMM does not enforce read-only maps, so a guest can always write.
             ..Needs::new(Method::Descriptor, Direction::ReadWrite)
         }
+    }
+
+    fn holder(&self) -> Option<Arc<dyn Holder>> {
+        Some(Arc::clone(&self.0) as Arc<_>)
     }
 }
 
@@ -93,32 +99,10 @@ impl Window {
         offset: u64,
         tenant: &Tenant,
     ) -> Result<WindowMapping, Error> {
-        let attachment = buffer.attach(&GuestWindow, tenant)?;
-        let charge = tenant.charge(Resource::WindowMaps, 1)?;
-        let place = Place::take(self, buffer, offset, charge)?;
-        let loan = match attachment.lend() {
-            Ok(loan) => loan,
-            Err(error) => {
-                place.free();
-                return Err(error);
-            }
-        };
-        let held = Held { loan, place };
-        let asked = WindowMap {
-            file: held.loan.as_fd(),
-            offset,
-            len: buffer.size(),
-        };
-        if let Err(error) = self.mapper.map(&asked) {
-            return Err(held.not_mapped(error).into());
-        }
-        if !held.place.mapped() {
-            let len = held.place.len();
-            // Perhaps there is nothing to unmap any more; either way it is gone.
-            let _ = held.unmap();
-            return Err(WindowError::Reset { offset, len }.into());
-        }
-        Ok(WindowMapping::new(held, attachment))
+        let slot = Slot::new(self);
+        let attachment = buffer.attach(&GuestWindow(Arc::clone(&slot)), tenant)?;
+        slot.map(&attachment, offset, tenant)?;
+        Ok(WindowMapping::new(slot, attachment))
     }
 
     /// The VMM has dropped all mappings by itself (the device was reset or the

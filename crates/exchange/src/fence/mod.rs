@@ -3,10 +3,19 @@
 //! The semantics are those of the kernel's `dma_fence`: a fence is signalled
 //! exactly once, with success or an error, and stays signalled. Whoever gives
 //! up its [`FenceSignaller`] without a word has failed: a fence never hangs.
+//!
+//! - `merge`: many as one; `event`: one as a descriptor for an event loop;
+//! - `sync_file`: the kernel's fences as ours.
+
+mod event;
+mod merge;
+mod sync_file;
 
 use std::fmt;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError, wait_until};
 
 /// How the work behind a fence ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,7 +35,11 @@ pub(crate) fn deadline(limit: Duration) -> Option<Instant> {
 type Callback = Box<dyn FnOnce(Outcome) + Send>;
 
 enum State {
-    Pending(Vec<Callback>),
+    Pending {
+        callbacks: Vec<Callback>,
+        /// By when somebody wants the result.
+        wanted: Option<Instant>,
+    },
     Signalled(Outcome),
 }
 
@@ -58,7 +71,10 @@ impl Fence {
     pub fn new(label: impl Into<String>) -> (Self, FenceSignaller) {
         let shared = Arc::new(Shared {
             label: label.into(),
-            state: Mutex::new(State::Pending(Vec::new())),
+            state: Mutex::new(State::Pending {
+                callbacks: Vec::new(),
+                wanted: None,
+            }),
             changed: Condvar::new(),
         });
         (Self(Arc::clone(&shared)), FenceSignaller(Some(shared)))
@@ -72,7 +88,7 @@ impl Fence {
     /// How the work ended, or `None` while it goes on.
     pub fn outcome(&self) -> Option<Outcome> {
         match *self.0.lock() {
-            State::Pending(_) => None,
+            State::Pending { .. } => None,
             State::Signalled(outcome) => Some(outcome),
         }
     }
@@ -90,16 +106,7 @@ impl Fence {
             if let State::Signalled(outcome) = *state {
                 return Some(outcome);
             }
-            let left = match deadline {
-                Some(deadline) => deadline.checked_duration_since(Instant::now())?,
-                None => Duration::MAX,
-            };
-            state = self
-                .0
-                .changed
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            state = wait_until(&self.0.changed, &self.0.state, state, deadline)?;
         }
     }
 
@@ -109,12 +116,21 @@ impl Fence {
     pub fn on_signal(&self, callback: impl FnOnce(Outcome) + Send + 'static) {
         let mut state = self.0.lock();
         match &mut *state {
-            State::Pending(callbacks) => callbacks.push(Box::new(callback)),
+            State::Pending { callbacks, .. } => callbacks.push(Box::new(callback)),
             State::Signalled(outcome) => {
                 let outcome = *outcome;
                 drop(state);
                 callback(outcome);
             }
+        }
+    }
+
+    /// Says by when the result is wanted, so that whoever does the work can
+    /// hurry. A hint: nothing happens at the deadline. Of several the earliest
+    /// counts.
+    pub fn set_deadline(&self, deadline: Instant) {
+        if let State::Pending { wanted, .. } = &mut *self.0.lock() {
+            *wanted = Some(wanted.map_or(deadline, |there| there.min(deadline)));
         }
     }
 
@@ -139,11 +155,19 @@ impl FenceSignaller {
         self.settle(outcome);
     }
 
+    /// By when somebody wants the result.
+    pub fn deadline(&self) -> Option<Instant> {
+        match *self.0.as_ref()?.lock() {
+            State::Pending { wanted, .. } => wanted,
+            State::Signalled(_) => None,
+        }
+    }
+
     fn settle(&mut self, outcome: Outcome) {
         let Some(shared) = self.0.take() else { return };
         let before = std::mem::replace(&mut *shared.lock(), State::Signalled(outcome));
         shared.changed.notify_all();
-        if let State::Pending(callbacks) = before {
+        if let State::Pending { callbacks, .. } = before {
             for callback in callbacks {
                 callback(outcome);
             }
@@ -163,7 +187,7 @@ impl fmt::Debug for FenceSignaller {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(feature = "model")))]
 mod tests {
     use std::sync::mpsc;
     use std::thread;
@@ -189,6 +213,17 @@ mod tests {
         let (fence, _signaller) = Fence::new("work");
         assert_eq!(fence.wait(Duration::ZERO), None);
         assert_eq!(fence.outcome(), None);
+    }
+
+    #[test]
+    fn the_earliest_deadline_counts() {
+        let (fence, signaller) = Fence::new("work");
+        assert_eq!(signaller.deadline(), None);
+        let now = Instant::now();
+        fence.set_deadline(now + LONG);
+        fence.set_deadline(now);
+        fence.set_deadline(now + LONG);
+        assert_eq!(signaller.deadline(), Some(now));
     }
 
     #[test]
