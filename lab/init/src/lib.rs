@@ -12,6 +12,7 @@ pub mod conformance;
 pub mod desk;
 pub mod echo;
 pub mod exporters;
+pub mod kvm_guest;
 pub mod nested;
 pub mod report;
 pub mod scenario;

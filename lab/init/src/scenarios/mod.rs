@@ -4,6 +4,7 @@ mod a_crash_is_a_failure;
 mod a_dma_buf_is_not_populated_but_touched;
 mod a_dma_buf_of_the_host_is_a_blob_under_kvm;
 mod a_gem_handle_closes_with_its_last_share;
+mod a_guest_loses_no_write_while_its_memory_moves;
 mod a_guest_reaches_a_program_beside_it;
 mod a_hang_is_a_failure;
 mod a_hole_punched_under_a_udmabuf_splits_it;
@@ -51,6 +52,7 @@ const SINGLE: &[Scenario] = &[
     prime_refuses_what_the_table_says::SCENARIO,
     vfio_refuses_what_the_table_says::SCENARIO,
     kvm_slots_are_refused_as_the_table_says::SCENARIO,
+    a_guest_loses_no_write_while_its_memory_moves::SCENARIO,
     blobs_are_refused_as_the_table_says::SCENARIO,
     a_guest_reaches_a_program_beside_it::SCENARIO,
     a_nested_guest_boots_under_kvm::SCENARIO,
