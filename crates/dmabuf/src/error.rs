@@ -140,6 +140,10 @@ pub enum Error {
         /// Where the piece that is in the way starts.
         offset: usize,
     },
+    /// The kernel can't pin this memory for a device: it is a driver's, and not
+    /// ordinary pages.
+    #[error("the kernel can't pin a driver's memory through its mapping")]
+    NotPinnable,
     /// The area's memory is being moved; a later try may succeed.
     #[error("a gate is up before the area")]
     Gated,

@@ -21,6 +21,7 @@
 //! | [`heap`] | `include/uapi/linux/dma-heap.h` |
 //! | [`dma_buf`] | `include/uapi/linux/dma-buf.h`, `Documentation/driver-api/dma-buf.rst` |
 //! | [`sync_file`] | `include/uapi/linux/sync_file.h` |
+//! | [`vfio`] | `include/uapi/linux/vfio.h`, `include/uapi/linux/iommufd.h` |
 //! | [`gem`] | `include/uapi/drm/{drm,drm_mode,virtgpu_drm}.h` |
 //! | [`mapping`], [`bracketed`], [`storage`] | ours |
 //!
@@ -39,6 +40,7 @@ pub mod storage;
 pub mod sync_file;
 mod sys;
 pub mod udmabuf;
+pub mod vfio;
 
 pub use bracketed::{Bracket, Bracketed};
 pub use caching::{Caching, KnowsCaching, Wanted};

@@ -71,6 +71,11 @@ impl<'a> View<'a> {
         self.len == 0
     }
 
+    /// Where they are, for the kernel.
+    pub(crate) fn address(&self) -> usize {
+        self.start.addr()
+    }
+
     /// What may be done with them.
     #[must_use]
     pub fn access(&self) -> Access {

@@ -7,10 +7,13 @@ pub(crate) mod drm;
 pub(crate) mod fault;
 pub(crate) mod fd;
 pub(crate) mod ioctl;
+#[cfg(feature = "iommufd")]
+pub(crate) mod iommufd;
 pub(crate) mod opaque;
 pub(crate) mod page;
 pub(crate) mod poll;
 pub(crate) mod region;
 pub(crate) mod uapi;
 pub(crate) mod userfault;
+pub(crate) mod vfio;
 pub(crate) mod virtgpu;

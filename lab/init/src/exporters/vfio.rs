@@ -3,13 +3,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
+use landbridge_dmabuf::vfio::{Container, Device as PciDevice};
 
 use super::{Access, Exported, Exporter, Refused};
 use crate::scenario::Device;
-use crate::sys::vfio::{self, DmaBufFeature};
+use crate::sys::vfio::{DmaBufFeature, export};
 
 /// Modules that a region needs, and the suite's own.
 pub const MODULES: &[&str] = &[
@@ -30,7 +31,7 @@ pub const BAR: u32 = 2;
 #[derive(Debug)]
 pub struct Region {
     /// The device.
-    pub device: Rc<vfio::Device>,
+    pub device: Arc<PciDevice>,
 }
 
 impl Region {
@@ -44,12 +45,12 @@ impl Region {
         if !path.join("driver").exists() {
             fs::write("/sys/bus/pci/drivers_probe", &address).context("drivers_probe")?;
         }
-        let group = fs::read_link(path.join("iommu_group")).context("no IOMMU group")?;
-        let group = group.file_name().context("an IOMMU group without a name")?;
-        let device = vfio::Device::open(&group.to_string_lossy(), &address)
+        let device = Container::open()
+            .and_then(|container| container.device(&address))
             .context("opening the device by VFIO")?;
+        device.switch_memory(true)?;
         Ok(Self {
-            device: Rc::new(device),
+            device: Arc::new(device),
         })
     }
 }
@@ -78,7 +79,7 @@ impl Exporter for Region {
     fn export(&self, size: u64, access: Access) -> Result<Exported, Refused> {
         let mut feature = DmaBufFeature::range(BAR, 0, size);
         feature.open_flags = access.open_flags();
-        let fd = self.device.export(feature)?;
-        Ok(Exported::new(fd, size).keeping(Rc::clone(&self.device)))
+        let fd = export(&self.device, feature)?;
+        Ok(Exported::new(fd, size).keeping(Arc::clone(&self.device)))
     }
 }
