@@ -1,12 +1,14 @@
 //! Which scenarios share a machine.
 
-use landbridge_lab_init::scenario::{Device, Expect, Scenario, Storey};
+use landbridge_lab_init::scenario::{Device, Expect, Kernel, Scenario, Storey};
 
 /// Scenarios for one machine, in the order in which they run.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    /// The kernel that they run on.
+    /// The machine that they run in.
     pub storey: Storey,
+    /// The kernel that it boots.
+    pub kernel: Kernel,
     /// What they are; never empty.
     pub scenarios: Vec<&'static Scenario>,
 }
@@ -23,21 +25,25 @@ impl Batch {
             .collect()
     }
 
-    /// Puts scenarios together that may share a machine: the same storey and
-    /// the same devices, programs beside it, and no wish to be alone.
+    /// Puts scenarios together that may share a machine: the same storey, kernel
+    /// and devices, no programs beside it, and no wish to be alone. A scenario is
+    /// in as many batches as it has kernels.
     #[must_use]
     pub fn group(scenarios: &[&'static Scenario]) -> Vec<Self> {
         let mut batches: Vec<Self> = Vec::new();
         for scenario in scenarios {
-            let room = batches
-                .iter_mut()
-                .find(|batch| batch.has_room_for(scenario));
-            match room {
-                Some(batch) => batch.scenarios.push(scenario),
-                None => batches.push(Self {
-                    storey: scenario.storey,
-                    scenarios: vec![scenario],
-                }),
+            for &kernel in scenario.needs.kernels {
+                let room = batches
+                    .iter_mut()
+                    .find(|batch| batch.kernel == kernel && batch.has_room_for(scenario));
+                match room {
+                    Some(batch) => batch.scenarios.push(scenario),
+                    None => batches.push(Self {
+                        storey: scenario.storey,
+                        kernel,
+                        scenarios: vec![scenario],
+                    }),
+                }
             }
         }
         // The longest first: a long one that starts last would run alone.
@@ -129,6 +135,24 @@ mod tests {
     static OLD: Scenario = needing("old", (10, 9));
     static EXACT: Scenario = needing("exact", (11, 1));
     static NEWER: Scenario = needing("newer", (11, 2));
+
+    static ON_TWO: Scenario = Scenario {
+        needs: Needs {
+            kernels: &[Kernel::Linux7_2, Kernel::Linux6_1],
+            ..Needs::NOTHING
+        },
+        ..needing("on two", (0, 0))
+    };
+
+    #[test]
+    fn a_machine_has_one_kernel() {
+        let batches = Batch::group(&[&OLD, &ON_TWO]);
+        let found: Vec<_> = batches
+            .iter()
+            .map(|batch| (batch.kernel, batch.scenarios.len()))
+            .collect();
+        assert_eq!(found, [(Kernel::Linux7_2, 2), (Kernel::Linux6_1, 1)]);
+    }
 
     #[test]
     fn scenarios_that_need_a_newer_qemu_are_left_out() {

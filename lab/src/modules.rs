@@ -51,6 +51,13 @@ impl Modules {
         })
     }
 
+    /// Whether there is a module called `name`; else it is built into the kernel,
+    /// or there is no such thing.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.files.contains_key(&name.replace('-', "_"))
+    }
+
     /// The modules called `names` and all that they depend on. What is built
     /// into the kernel is left out.
     ///
@@ -178,6 +185,7 @@ mod tests {
         }
         fs::write(folder.path().join("modules.builtin"), "kernel/inside.ko\n").expect("a list");
         let modules = Modules::index(folder.path(), folder.path().join("cache")).expect("an index");
+        assert!(modules.has("mid_dle") && !modules.has("inside"));
         let closure = modules.closure(["top"]).expect("a closure");
         let top = closure.last().expect("a module");
         assert_eq!(top.before, ["base", "mid_dle"]);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use landbridge_lab_init::scenario::{Failure, Scenario};
+use landbridge_lab_init::scenario::{Failure, Kernel, Scenario};
 use serde::Serialize;
 
 /// How a scenario ended, judged by the host.
@@ -23,6 +23,23 @@ pub enum Judgement {
         /// Why.
         reason: String,
     },
+}
+
+impl Judgement {
+    /// For something that this machine does not have: skipped, or failed where
+    /// the lab is required.
+    #[must_use]
+    pub fn missing(reason: &str) -> Self {
+        let reason = reason.to_owned();
+        let required = std::env::var_os("LANDBRIDGE_LAB").is_some_and(|value| value == "required");
+        if required {
+            return Self::Failed {
+                reason,
+                console: Vec::new(),
+            };
+        }
+        Self::Skipped { reason }
+    }
 }
 
 /// One expectation that was looked at.
@@ -56,6 +73,8 @@ pub struct Outcome {
     pub claim: &'static str,
     /// Where it ran.
     pub storey: &'static str,
+    /// The kernel's series.
+    pub kernel: &'static str,
     /// How it ended.
     #[serde(flatten)]
     pub judgement: Judgement,
@@ -74,11 +93,12 @@ pub struct Outcome {
 impl Outcome {
     /// One that has nothing to show yet but its judgement.
     #[must_use]
-    pub fn new(scenario: &Scenario, judgement: Judgement) -> Self {
+    pub fn new(scenario: &Scenario, kernel: Kernel, judgement: Judgement) -> Self {
         Self {
             scenario: scenario.name,
             claim: scenario.claim,
             storey: scenario.storey.word(),
+            kernel: kernel.word(),
             judgement,
             millis: 0,
             checks: Vec::new(),
@@ -104,8 +124,8 @@ impl fmt::Display for Outcome {
         };
         write!(
             f,
-            "{word:<7} {:<6} {seconds:5.1} s  {}",
-            self.storey, self.scenario
+            "{word:<7} {:<6} {:<4} {seconds:5.1} s  {}",
+            self.storey, self.kernel, self.scenario
         )?;
         match &self.judgement {
             Judgement::Passed => write!(f, " ({} checks)", self.checks.len() + self.cells.len()),

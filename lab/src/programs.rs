@@ -12,15 +12,26 @@ pub const INIT: &str = "landbridge-lab-init";
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// The packages whose programs run beside the machines of `scenarios`.
+/// The packages whose programs the machines of `scenarios` have beside and
+/// inside them.
 #[must_use]
-pub fn beside(scenarios: &[&'static Scenario]) -> Vec<&'static str> {
-    let mut packages: Vec<&str> = scenarios
+pub fn of(scenarios: &[&'static Scenario]) -> Vec<&'static str> {
+    let beside = scenarios
         .iter()
         .flat_map(|scenario| scenario.needs.beside)
         .map(|beside| beside.program)
-        .filter(|package| *package != INIT)
-        .collect();
+        .filter(|package| *package != INIT);
+    once(beside.chain(inside(scenarios)))
+}
+
+/// The packages whose programs lie in the machine of `scenarios`.
+#[must_use]
+pub fn inside(scenarios: &[&'static Scenario]) -> Vec<&'static str> {
+    once(scenarios.iter().flat_map(|it| it.needs.inside).copied())
+}
+
+fn once(packages: impl Iterator<Item = &'static str>) -> Vec<&'static str> {
+    let mut packages: Vec<_> = packages.collect();
     packages.sort_unstable();
     packages.dedup();
     packages

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use landbridge_lab_init::report::{Ask, Event, Verdict};
-use landbridge_lab_init::scenario::{Expect, Failure, Scenario, Storey};
+use landbridge_lab_init::scenario::{Expect, Failure, Kernel, Scenario, Storey};
 
 use crate::batch::Batch;
 use crate::machine::{Heard, Machine};
@@ -56,10 +56,18 @@ fn take(queue: &Mutex<VecDeque<Batch>>) -> Option<Batch> {
 
 /// Runs one batch; what a lost machine leaves over runs in the next one.
 fn run_batch(workshop: &Workshop, mut batch: Batch, each: &dyn Fn(Outcome)) {
+    if let Some(reason) = workshop.missing(batch.kernel) {
+        for scenario in batch.scenarios {
+            let judgement = Judgement::missing(reason);
+            each(Outcome::new(scenario, batch.kernel, judgement));
+        }
+        return;
+    }
     let qemu = workshop.qemu().version;
     for scenario in batch.leave_out_newer_than(qemu) {
         let reason = needs_newer_qemu(scenario.needs.qemu, qemu);
-        each(Outcome::new(scenario, Judgement::Skipped { reason }));
+        let judgement = Judgement::Skipped { reason };
+        each(Outcome::new(scenario, batch.kernel, judgement));
     }
     let mut boots_left = BOOTS;
     while !batch.scenarios.is_empty() {
@@ -107,6 +115,7 @@ enum Lived {
 /// The life of one machine.
 struct Session {
     left: Vec<&'static Scenario>,
+    kernel: Kernel,
     /// How many kernels must boot before a body can run.
     kernels: usize,
     boot_limit: Duration,
@@ -128,6 +137,7 @@ impl Session {
         };
         Self {
             left: batch.scenarios.clone(),
+            kernel: batch.kernel,
             kernels,
             boot_limit,
             current: None,
@@ -183,7 +193,7 @@ impl Session {
             let scenario = self.left.remove(at);
             Current {
                 scenario,
-                outcome: Outcome::new(scenario, Judgement::Passed),
+                outcome: Outcome::new(scenario, self.kernel, Judgement::Passed),
                 start: Instant::now(),
             }
         });
@@ -260,19 +270,27 @@ impl Session {
         if !self.left.is_empty() {
             let scenario = self.left.remove(0);
             let reason = found(failure, "before the scenario began");
-            each(failed(scenario, &reason, console));
+            each(self.failed(scenario, &reason, console));
         }
     }
 
     fn fail_all(&mut self, reason: &str, console: &[String], each: &dyn Fn(Outcome)) {
-        for scenario in self.left.drain(..) {
-            each(failed(scenario, reason, console));
+        for scenario in std::mem::take(&mut self.left) {
+            each(self.failed(scenario, reason, console));
         }
     }
 
     /// A machine that says that it is done must have told of every scenario.
     fn nothing_came(&mut self, each: &dyn Fn(Outcome)) {
         self.fail_all("the machine ended without a verdict", &[], each);
+    }
+
+    fn failed(&self, scenario: &Scenario, reason: &str, console: &[String]) -> Outcome {
+        let judgement = Judgement::Failed {
+            reason: reason.to_owned(),
+            console: console.to_vec(),
+        };
+        Outcome::new(scenario, self.kernel, judgement)
     }
 }
 
@@ -325,16 +343,6 @@ fn failure_of(machine: &Machine, out_of_time: bool) -> Failure {
         (false, true) => Failure::Hang,
         (false, false) => Failure::Gone,
     }
-}
-
-fn failed(scenario: &Scenario, reason: &str, console: &[String]) -> Outcome {
-    Outcome::new(
-        scenario,
-        Judgement::Failed {
-            reason: reason.to_owned(),
-            console: console.to_vec(),
-        },
-    )
 }
 
 fn tail(console: &[String]) -> Vec<String> {

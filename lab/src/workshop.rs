@@ -1,17 +1,18 @@
 //! Turns a batch into a machine: picks the modules, packs the initramfs, and
 //! for a nested batch prepares the guest inside as well.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::Mutex;
 
 use anyhow::{Result, anyhow};
-use landbridge_lab_init::boot::LOAD;
+use landbridge_lab_init::boot::{LOAD, PORT_MODULES};
 use landbridge_lab_init::nested::{self, Guest, KVM};
 use landbridge_lab_init::report::{NEST_WORD, RUN_WORD, SHELL_WORD};
-use landbridge_lab_init::scenario::{Beside, Device, Scenario, Storey};
+use landbridge_lab_init::scenario::{Beside, Device, Kernel as Series, Needs, Scenario, Storey};
 
-use crate::artifacts::{Artifacts, Qemu};
+use crate::artifacts::{Artifacts, Kernel, Missing, Qemu};
 use crate::batch::Batch;
 use crate::initramfs::Initramfs;
 use crate::machine::{Board, Initrd, Machine, Shape};
@@ -22,31 +23,74 @@ use crate::programs;
 #[derive(Debug)]
 pub struct Workshop {
     artifacts: Artifacts,
-    // One thread at a time decompresses modules.
-    modules: Mutex<Modules>,
+    stocks: BTreeMap<Series, Result<Stock, String>>,
     programs: PathBuf,
     console: bool,
 }
 
+/// A kernel that machines may boot.
+#[derive(Debug)]
+struct Stock {
+    kernel: Kernel,
+    // One thread at a time decompresses modules.
+    modules: Mutex<Modules>,
+}
+
+impl Stock {
+    fn new(folder: &Path, kernel: Kernel) -> Result<Self> {
+        let cache = folder.join("modules").join(cache_key(&kernel.version));
+        let modules = Modules::index(&kernel.modules, cache)?;
+        Ok(Self {
+            kernel,
+            modules: Mutex::new(modules),
+        })
+    }
+}
+
 impl Workshop {
-    /// Gathers artifacts, modules and programs; `folder` is the lab's own.
+    /// Gathers artifacts, the kernels of `series`, and programs: the init and the
+    /// `packages`; `folder` is the lab's own. A series that can't be had is told
+    /// by [`Workshop::missing`].
     ///
     /// # Errors
-    /// When artifacts are missing or the programs don't build.
-    pub fn new(root: &Path, folder: &Path, artifacts: Artifacts, beside: &[&str]) -> Result<Self> {
-        let mut packages = vec![programs::INIT];
-        packages.extend(beside);
+    /// When modules can't be read or the programs don't build.
+    pub fn new(
+        root: &Path,
+        folder: &Path,
+        artifacts: Artifacts,
+        packages: &[&str],
+        series: &[Series],
+    ) -> Result<Self> {
+        let packages = [&[programs::INIT], packages].concat();
         let programs = programs::build(root, folder, &packages)?;
-        let cache = folder
-            .join("modules")
-            .join(cache_key(&artifacts.kernel.version));
-        let modules = Modules::index(&artifacts.kernel.modules, cache)?;
+        let mut stocks = BTreeMap::new();
+        for &series in series {
+            let stock = match artifacts.kernel(folder, series) {
+                Ok(kernel) => Ok(Stock::new(folder, kernel)?),
+                Err(error) => Err(error.downcast::<Missing>()?.0),
+            };
+            stocks.insert(series, stock);
+        }
         Ok(Self {
             artifacts,
-            modules: Mutex::new(modules),
+            stocks,
             programs,
             console: false,
         })
+    }
+
+    /// Why the kernel of a batch is missing, if it is.
+    #[must_use]
+    pub fn missing(&self, series: Series) -> Option<&str> {
+        self.stocks.get(&series)?.as_ref().err().map(String::as_str)
+    }
+
+    fn stock(&self, series: Series) -> Result<&Stock> {
+        match self.stocks.get(&series) {
+            Some(Ok(stock)) => Ok(stock),
+            Some(Err(reason)) => Err(anyhow!("{reason}")),
+            None => Err(anyhow!("Linux {} was not asked for", series.word())),
+        }
     }
 
     /// Shows every machine's console on standard error.
@@ -88,7 +132,8 @@ impl Workshop {
     /// When there is no busybox, or the machine can't be built.
     pub fn shell(&self, modules: &[String]) -> Result<ExitStatus> {
         let names: Vec<&str> = modules.iter().map(String::as_str).collect();
-        let mut initramfs = self.initramfs(&names)?;
+        let stock = self.stock(Series::Linux7_2)?;
+        let mut initramfs = self.initramfs(stock, &names)?;
         let busybox = self.artifacts.busybox.as_deref().ok_or_else(|| {
             anyhow!("an interactive machine needs busybox, which comes with the packaged QEMU only")
         })?;
@@ -103,7 +148,7 @@ impl Workshop {
             let name = file_name(&program);
             initramfs.file(&format!("bin/{}", name.display()), &program)?;
         }
-        let mut shape = self.bare(Board::Pc, initramfs, vec![SHELL_WORD.to_owned()]);
+        let mut shape = self.bare(stock, Board::Pc, initramfs, vec![SHELL_WORD.to_owned()]);
         shape.devices = vec![Device::VIRTIO_GPU, Device::BOCHS, Device::QXL];
         shape.devices.extend([Device::IOMMU, Device::RAM_BAR]);
         shape.interactive = true;
@@ -118,9 +163,10 @@ impl Workshop {
                 } else {
                     Board::Pc
                 };
-                let initramfs = self.initramfs(&modules_of(&batch.scenarios))?;
-                let names = names_of(&batch.scenarios);
-                let mut shape = self.bare(board, initramfs, vec![format!("{RUN_WORD}{names}")]);
+                let stock = self.stock(batch.kernel)?;
+                let initramfs = self.initramfs_of(stock, batch)?;
+                let words = vec![format!("{RUN_WORD}{}", names_of(&batch.scenarios))];
+                let mut shape = self.bare(stock, board, initramfs, words);
                 shape.devices = batch.devices();
                 Ok(shape)
             }
@@ -131,15 +177,19 @@ impl Workshop {
     /// The emulated machine with the guest of a nested batch packed into it.
     fn host_of(&self, batch: &Batch) -> Result<Shape> {
         let names = names_of(&batch.scenarios);
-        let mut outer = self.initramfs(&nested::MODULES)?;
+        let stock = self.stock(batch.kernel)?;
+        let mut modules = nested::MODULES.to_vec();
+        modules.extend(names_in(&batch.scenarios, |needs| needs.host.modules));
+        let mut outer = self.initramfs(stock, &modules)?;
         let mut inner = self.bare(
+            stock,
             Board::Inner,
-            self.initramfs(&modules_of(&batch.scenarios))?,
+            self.initramfs_of(stock, batch)?,
             vec![format!("{RUN_WORD}{names}")],
         );
         inner.devices = batch.devices();
         inner.memory_mib = 512;
-        inner.kernel = Path::new(nested::KERNEL).join(file_name(&self.artifacts.kernel.image));
+        inner.kernel = Path::new(nested::KERNEL).join(file_name(&stock.kernel.image));
         let packed =
             std::mem::replace(&mut inner.initramfs, Initrd::File(nested::INITRAMFS.into()));
         if let Initrd::Bytes(bytes) = packed {
@@ -176,51 +226,73 @@ impl Workshop {
             nested::GUEST.trim_start_matches('/'),
             &serde_json::to_vec(&guest)?,
         );
-        let mut shape = self.bare(Board::PcWithKvm, outer, vec![format!("{NEST_WORD}{names}")]);
+        let words = vec![format!("{NEST_WORD}{names}")];
+        let mut shape = self.bare(stock, Board::PcWithKvm, outer, words);
         shape.memory_mib = 1536;
+        shape.devices = batch
+            .scenarios
+            .iter()
+            .flat_map(|scenario| scenario.needs.host.devices)
+            .copied()
+            .collect();
         shape.shares = vec![
             (nested::QEMU_TAG, tree),
-            (nested::KERNEL_TAG, folder_of(&self.artifacts.kernel.image)),
+            (nested::KERNEL_TAG, folder_of(&stock.kernel.image)),
         ];
         Ok(shape)
     }
 
-    fn bare(&self, board: Board, initramfs: Initramfs, words: Vec<String>) -> Shape {
+    fn bare(&self, stock: &Stock, board: Board, initramfs: Initramfs, words: Vec<String>) -> Shape {
         Shape {
             board,
             memory_mib: 1024,
             devices: Vec::new(),
             words,
             shares: Vec::new(),
-            kernel: self.artifacts.kernel.image.clone(),
+            kernel: stock.kernel.image.clone(),
             initramfs: Initrd::Bytes(initramfs.finish()),
             interactive: false,
         }
     }
 
-    fn initramfs(&self, modules: &[&str]) -> Result<Initramfs> {
+    /// What the body's machine of a batch has.
+    fn initramfs_of(&self, stock: &Stock, batch: &Batch) -> Result<Initramfs> {
+        let mut initramfs = self.initramfs(stock, &modules_of(&batch.scenarios))?;
+        for package in programs::inside(&batch.scenarios) {
+            initramfs.file(&format!("bin/{package}"), &self.programs.join(package))?;
+        }
+        Ok(initramfs)
+    }
+
+    fn initramfs(&self, stock: &Stock, modules: &[&str]) -> Result<Initramfs> {
         let mut initramfs = Initramfs::new(&self.programs.join(programs::INIT))?;
-        let index = self
+        let index = stock
             .modules
             .lock()
             .map_err(|_| anyhow!("a machine's builder panicked"))?;
-        initramfs.modules(&index.closure(modules.iter().copied())?)?;
+        let port = PORT_MODULES.iter().filter(|name| index.has(name));
+        let names = port.chain(modules).copied();
+        initramfs.modules(&index.closure(names)?)?;
         Ok(initramfs)
     }
 }
 
 fn modules_of(scenarios: &[&'static Scenario]) -> Vec<&'static str> {
+    let kvm = scenarios.iter().any(|scenario| scenario.needs.kvm);
+    names_in(scenarios, |needs| needs.modules)
+        .chain(kvm.then_some(KVM))
+        .collect()
+}
+
+/// The names in module lines, without their parameters.
+fn names_in<'a>(
+    scenarios: &'a [&'static Scenario],
+    lines: fn(&Needs) -> &'static [&'static str],
+) -> impl Iterator<Item = &'static str> + 'a {
     scenarios
         .iter()
-        .flat_map(|scenario| scenario.needs.modules)
+        .flat_map(move |scenario| lines(&scenario.needs))
         .filter_map(|line| line.split_whitespace().next())
-        .chain(
-            scenarios
-                .iter()
-                .any(|scenario| scenario.needs.kvm)
-                .then_some(KVM),
-        )
-        .collect()
 }
 
 fn names_of(scenarios: &[&'static Scenario]) -> String {

@@ -11,7 +11,7 @@ use landbridge_lab::batch::Batch;
 use landbridge_lab::conformance::{self, Matrix};
 use landbridge_lab::outcome::{Judgement, Outcome, Summary};
 use landbridge_lab::workshop::Workshop;
-use landbridge_lab_init::scenario::Scenario;
+use landbridge_lab_init::scenario::{Kernel, Scenario};
 use landbridge_lab_init::scenarios;
 
 use crate::workspace;
@@ -136,17 +136,24 @@ fn conformance_matrix(bless: bool) -> Result<ExitCode> {
 fn list(json: bool) -> Result<ExitCode> {
     for scenario in scenarios::ALL.iter() {
         let storey = scenario.storey.word();
+        let kernels = scenario.needs.kernels.iter().map(|kernel| kernel.word());
+        let kernels: Vec<_> = kernels.collect();
         if json {
             let object = serde_json::json!({
                 "scenario": scenario.name,
                 "storey": storey,
+                "kernels": kernels,
                 "claim": scenario.claim,
                 "limit_seconds": scenario.limit.as_secs(),
                 "modules": scenario.needs.modules,
             });
             println!("{object}");
         } else {
-            println!("{storey:<7} {}\n        {}", scenario.name, scenario.claim);
+            let kernels = kernels.join(", ");
+            println!(
+                "{storey:<7} {} ({kernels})\n        {}",
+                scenario.name, scenario.claim
+            );
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -155,7 +162,13 @@ fn list(json: bool) -> Result<ExitCode> {
 fn shell(modules: &[String]) -> Result<ExitCode> {
     let folder = folder()?;
     let artifacts = Artifacts::obtain(&folder, false)?;
-    let workshop = Workshop::new(&workspace::root(), &folder, artifacts, &["landbridge"])?;
+    let workshop = Workshop::new(
+        &workspace::root(),
+        &folder,
+        artifacts,
+        &["landbridge"],
+        &[Kernel::Linux7_2],
+    )?;
     let status = workshop.shell(modules)?;
     Ok(if status.success() {
         ExitCode::SUCCESS
@@ -195,34 +208,25 @@ fn outcomes(
             return Ok(outcomes);
         }
     };
-    let beside = landbridge_lab::programs::beside(chosen);
-    let workshop =
-        Workshop::new(&workspace::root(), &folder, artifacts, &beside)?.with_console(console);
-    Ok(landbridge_lab::run::run(
-        &workshop,
-        Batch::group(chosen),
-        each,
-    ))
+    let packages = landbridge_lab::programs::of(chosen);
+    let batches = Batch::group(chosen);
+    let kernels: Vec<_> = batches.iter().map(|batch| batch.kernel).collect();
+    let workshop = Workshop::new(&workspace::root(), &folder, artifacts, &packages, &kernels)?;
+    let workshop = workshop.with_console(console);
+    Ok(landbridge_lab::run::run(&workshop, batches, each))
 }
 
 /// Every scenario skipped, or failed where the lab is required.
 fn all_missing(chosen: &[&'static Scenario], missing: &Missing) -> Vec<Outcome> {
-    let required = std::env::var_os("LANDBRIDGE_LAB").is_some_and(|value| value == "required");
     eprintln!("lab: {missing}");
+    let kernels = |scenario: &'static Scenario| {
+        let kernels = scenario.needs.kernels.iter();
+        kernels.map(move |&kernel| (scenario, kernel))
+    };
     chosen
         .iter()
-        .map(|scenario| {
-            let reason = missing.0.clone();
-            let judgement = if required {
-                Judgement::Failed {
-                    reason,
-                    console: Vec::new(),
-                }
-            } else {
-                Judgement::Skipped { reason }
-            };
-            Outcome::new(scenario, judgement)
-        })
+        .flat_map(|scenario| kernels(scenario))
+        .map(|(scenario, kernel)| Outcome::new(scenario, kernel, Judgement::missing(&missing.0)))
         .collect()
 }
 

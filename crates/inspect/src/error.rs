@@ -238,6 +238,10 @@ pub enum Reason {
     /// Nothing is written down about this exporter.
     #[error("no rule for this exporter")]
     NoRule,
+    /// The mapping's protection is no answer: this exporter may set the caching page by
+    /// page, and no page table could be read.
+    #[error("this exporter may cache each page its own way")]
+    PageByPage,
     /// The kernel does not offer it for this buffer.
     #[error("not supported: {errno}")]
     NotSupported {

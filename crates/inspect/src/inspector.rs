@@ -121,9 +121,22 @@ impl Inspector {
     /// touched have no entry; without any, the mapping's protection answers.
     ///
     /// # Errors
-    /// [`Error::NoMapping`], [`Error::NoProcess`], [`Error::Busy`], or
-    /// [`Error::Unavailable`] without the privilege.
+    /// [`Error::NoMapping`], [`Error::NoProcess`], [`Error::Busy`],
+    /// [`Error::Unavailable`] without the privilege, or [`Error::Unknown`] if the
+    /// protection is all there is and the exporter may set the caching page by page.
     pub fn mapping(&self, pid: Option<u32>, address: u64) -> Result<MappingInfo> {
+        let (vma, coverage) = self.look(pid, address)?;
+        let caching = coverage.and_then(|coverage| coverage.caching);
+        let info = self.choose(&vma, caching, None)?;
+        Ok(MappingInfo {
+            vma,
+            info,
+            coverage,
+        })
+    }
+
+    /// A mapping, and what its page table shows where that can be read.
+    fn look(&self, pid: Option<u32>, address: u64) -> Result<(Vma, Option<Coverage>)> {
         let decoder = self.decoder()?;
         let found = self.kernel.find(pid, address, true)?;
         let vma = found.vma.clone();
@@ -133,12 +146,7 @@ impl Inspector {
             Ok(_) if !vma.samples.is_empty() => Some(Coverage::of_samples(&vma.samples, decoder)?),
             Ok(_) => Some(coverage::read(&self.kernel, pid, address, found, decoder)?),
         };
-        let info = self.choose(&vma, coverage.and_then(|coverage| coverage.caching))?;
-        Ok(MappingInfo {
-            vma,
-            info,
-            coverage,
-        })
+        Ok((vma, coverage))
     }
 
     /// How the one page at `address` behaves: the cheapest question. A page that is not
@@ -149,7 +157,7 @@ impl Inspector {
     pub fn page(&self, pid: Option<u32>, address: u64) -> Result<MapInfo> {
         let found = self.kernel.find(pid, address, false)?;
         let coverage = Coverage::of_samples(&[found.entry], self.decoder()?)?;
-        self.choose(&found.vma, coverage.caching)
+        self.choose(&found.vma, coverage.caching, None)
     }
 
     /// All mappings of one process, or of all.
@@ -161,14 +169,15 @@ impl Inspector {
     }
 
     /// How a mapping listed by [`Inspector::mappings`] behaves, from what the list
-    /// holds: its protection and the entries of its first and last page.
+    /// holds: its protection and the entries of its first and last page. `exporter` is
+    /// the name of the mapped buffer's, where the caller knows it.
     ///
     /// # Errors
-    /// [`Error::Unknown`] if its bits mean nothing on this machine.
-    pub fn describe_listed(&self, vma: &Vma) -> Result<MapInfo> {
+    /// As [`Inspector::mapping`].
+    pub fn describe_listed(&self, vma: &Vma, exporter: Option<&str>) -> Result<MapInfo> {
         let decoder = self.decoder()?;
         let coverage = Coverage::of_samples(&vma.samples, decoder)?;
-        self.choose(vma, coverage.caching)
+        self.choose(vma, coverage.caching, exporter)
     }
 
     /// All dma-bufs of the machine as the kernel lists them.
@@ -209,11 +218,11 @@ impl Inspector {
         }
         let mut child = Child::touching(buffer, Nature::DmaBuf.whole())?;
         let report = child.wait(self.config.limit)?;
-        match self.touched(&child, report) {
+        let exporter = procfs::fdinfo::of_own(buffer).map(|info| info.exporter);
+        match self.touched(&child, report, exporter.as_deref()) {
             Ok(info) => return Ok(info),
             Err(error) => tried.extend(self.reasons(error)),
         }
-        let exporter = procfs::fdinfo::of_own(buffer).map(|info| info.exporter);
         by_rule(exporter, driver, &child, report, tried)
     }
 
@@ -225,7 +234,7 @@ impl Inspector {
     pub fn map_info_of_memory(&self, memory: impl AsFd) -> Result<MapInfo> {
         let mut child = Child::touching(memory.as_fd(), Nature::Memory.whole())?;
         let report = child.wait(self.config.limit)?;
-        self.touched(&child, report)
+        self.touched(&child, report, None)
             .map_err(|error| Error::Unknown {
                 exporter: None,
                 tried: self.reasons(error).collect(),
@@ -285,8 +294,11 @@ impl Inspector {
     fn reasons(&self, error: Error) -> impl Iterator<Item = (Strength, Reason)> {
         let pte = self.kernel.walk().err();
         let pte = pte.map(|reason| (Strength::Pte, reason));
-        pte.into_iter()
-            .chain([(Strength::Vma, error.into_reason())])
+        let vma = match error {
+            Error::Unknown { tried, .. } => tried,
+            other => vec![(Strength::Vma, other.into_reason())],
+        };
+        pte.into_iter().chain(vma)
     }
 
     /// What is written down about an exporter, for a buffer that nobody can map here.
@@ -299,22 +311,29 @@ impl Inspector {
             exporter: Some(exporter.to_owned()),
             tried: vec![(Strength::Rule, Reason::NoRule)],
         })?;
-        Ok(match rule.caching {
+        Ok(match rule.caching_here() {
             Some(caching) => MapInfo::mapped(caching, Source::Rule, rule.gup),
             None => MapInfo::not_mappable(Source::Rule),
         })
     }
 
-    /// Reads the mapping that a child has made and touched.
-    pub(crate) fn touched(&self, child: &Child, report: Report) -> Result<MapInfo> {
-        let found = self.mapping(Some(child.pid()), report.address)?;
+    /// Reads the mapping that a child has made and touched; `exporter` as for
+    /// [`Inspector::describe_listed`].
+    pub(crate) fn touched(
+        &self,
+        child: &Child,
+        report: Report,
+        exporter: Option<&str>,
+    ) -> Result<MapInfo> {
+        let (vma, coverage) = self.look(Some(child.pid()), report.address)?;
         // Someone else's mapping would be a wrong answer: ids can mean another process.
-        if found.vma.start != report.address || found.vma.end < report.address + report.bytes {
+        if vma.start != report.address || vma.end < report.address + report.bytes {
             return Err(Error::Record {
                 what: "not the child's mapping",
             });
         }
-        Ok(found.info)
+        let caching = coverage.and_then(|coverage| coverage.caching);
+        self.choose(&vma, caching, exporter)
     }
 
     fn decoder(&self) -> Result<Decoder> {
@@ -324,7 +343,12 @@ impl Inspector {
         })
     }
 
-    fn choose(&self, vma: &Vma, by_page_table: Option<Caching>) -> Result<MapInfo> {
+    fn choose(
+        &self,
+        vma: &Vma,
+        by_page_table: Option<Caching>,
+        exporter: Option<&str>,
+    ) -> Result<MapInfo> {
         if let Some(caching) = by_page_table {
             return Ok(MapInfo::mapped(caching, Source::Pte, vma.gup()));
         }
@@ -332,7 +356,25 @@ impl Inspector {
         let caching = caching.ok_or(Error::Record {
             what: "a memory type that no user mapping has",
         })?;
-        Ok(MapInfo::mapped(caching, Source::Vma, vma.gup()))
+        // TTM leaves the protection as it is by default.
+        if caching != Caching::WriteBack || vma.is_ordinary() {
+            return Ok(MapInfo::mapped(caching, Source::Vma, vma.gup()));
+        }
+        let exporter = exporter.map_or_else(|| self.exporter_of(vma), |it| Some(it.to_owned()));
+        if rules::protection_decides(exporter.as_deref(), vma) {
+            return Ok(MapInfo::mapped(caching, Source::Vma, vma.gup()));
+        }
+        Err(Error::Unknown {
+            exporter,
+            tried: vec![(Strength::Vma, Reason::PageByPage)],
+        })
+    }
+
+    /// The exporter of a mapped buffer, as far as the kernel lists it.
+    fn exporter_of(&self, vma: &Vma) -> Option<String> {
+        let all = vma.is_dma_buf.then(|| self.kernel.buffers().ok())??;
+        let buffer = all.into_iter().find(|buffer| buffer.inode == vma.inode);
+        buffer.map(|buffer| buffer.exporter)
     }
 }
 
@@ -347,7 +389,7 @@ fn by_rule(
         .as_deref()
         .and_then(|name| rules::find(name, driver));
     // The child has mapped it: a rule that says otherwise is out of date.
-    let Some(caching) = rule.and_then(|rule| rule.caching) else {
+    let Some(caching) = rule.and_then(rules::Rule::caching_here) else {
         tried.push((Strength::Rule, Reason::NoRule));
         return Err(Error::Unknown { exporter, tried });
     };

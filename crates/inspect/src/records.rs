@@ -42,10 +42,20 @@ impl Vma {
         self.flags & (VM_PFNMAP | VM_IO) == 0
     }
 
+    /// Whether its pages are ordinary memory, which the kernel itself maps.
+    pub(crate) fn is_ordinary(&self) -> bool {
+        self.flags & (VM_PFNMAP | VM_IO | VM_MIXEDMAP) == 0
+    }
+
+    /// Whether it is marked as device memory.
+    pub(crate) fn is_io(&self) -> bool {
+        self.flags & VM_IO != 0
+    }
+
     /// Whether the mapping is of the kind that drivers make.
     #[must_use]
     pub fn is_of_a_driver(&self) -> bool {
-        self.is_dma_buf || self.flags & (VM_PFNMAP | VM_IO | VM_MIXEDMAP) != 0
+        self.is_dma_buf || !self.is_ordinary()
     }
 
     fn check(self) -> Result<Self> {

@@ -118,7 +118,11 @@ pub fn collect(inspector: &Inspector, only: Option<u32>) -> Report {
     for held in &walk.fds {
         found.of(held.inode, held.pid).fds.push(held.fd);
     }
-    add_mappings(&mut found, inspector, &pids, only);
+    let exporters: BTreeMap<_, _> = listed
+        .iter()
+        .map(|listed| (listed.inode, listed.exporter.as_str()))
+        .collect();
+    add_mappings(&mut found, inspector, &exporters, &pids, only);
     let mut buffers: Vec<Buffer> = listed
         .into_iter()
         .map(|listed| found.complete(listed))
@@ -190,7 +194,13 @@ impl Holders {
     }
 }
 
-fn add_mappings(found: &mut Holders, inspector: &Inspector, pids: &[u32], only: Option<u32>) {
+fn add_mappings(
+    found: &mut Holders,
+    inspector: &Inspector,
+    exporters: &BTreeMap<u64, &str>,
+    pids: &[u32],
+    only: Option<u32>,
+) {
     // The kernel's records name processes by their ids in the initial namespace.
     let by_kernel = environment::in_initial_pid_namespace()
         .then(|| inspector.mappings(only).ok())
@@ -199,7 +209,9 @@ fn add_mappings(found: &mut Holders, inspector: &Inspector, pids: &[u32], only: 
         return add_mappings_of_procfs(found, pids);
     };
     for vma in vmas.iter().filter(|vma| vma.is_dma_buf) {
-        let info = inspector.describe_listed(vma).ok();
+        // A buffer that is not listed was made after the list.
+        let exporter = exporters.get(&vma.inode).copied();
+        let info = inspector.describe_listed(vma, exporter.or(Some(""))).ok();
         found.of(vma.inode, vma.tgid).mappings.push(Mapping {
             start: vma.start,
             end: vma.end,

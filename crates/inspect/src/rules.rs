@@ -9,6 +9,8 @@
 //! knows it, decides then.
 
 use crate::decode::Caching;
+use crate::environment;
+use crate::records::Vma;
 
 /// What one exporter always does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +25,19 @@ pub struct Rule {
     pub gup: bool,
     /// Why this can be relied on.
     pub reason: &'static str,
+}
+
+impl Rule {
+    /// The caching that this machine makes of the rule's: without a page attribute
+    /// table, Linux has uncached for write-combining.
+    #[must_use]
+    pub fn caching_here(&self) -> Option<Caching> {
+        let without_pat = || cfg!(target_arch = "x86_64") && environment::pat_is_off();
+        self.caching.map(|caching| match caching {
+            Caching::WriteCombining if without_pat() => Caching::Uncached,
+            caching => caching,
+        })
+    }
 }
 
 const fn mapped(
@@ -104,6 +119,29 @@ pub fn find(exporter: &str, driver: Option<&str>) -> Option<&'static Rule> {
         .or_else(|| of_exporter().find(|rule| rule.driver.is_none()))
 }
 
+/// Exporters that map by the mapping's protection alone.
+const BY_PROTECTION: [&str; 6] = [
+    "system",
+    "udmabuf",
+    "videobuf2_dma_contig",
+    "videobuf2_dma_sg",
+    "videobuf2_vmalloc",
+    "virtio_gpu",
+];
+
+/// Whether the protection of a driver's mapping tells how its pages are cached.
+///
+/// TTM, which amdgpu, nouveau, qxl, radeon, xe and others use, leaves the protection
+/// write-back and sets each page as the buffer is placed at the time; it marks its
+/// mappings as I/O. The shmem helper of the other DRM drivers does not, and maps by the
+/// protection.
+#[must_use]
+pub(crate) fn protection_decides(exporter: Option<&str>, vma: &Vma) -> bool {
+    exporter.is_some_and(|exporter| {
+        BY_PROTECTION.contains(&exporter) || exporter == "drm" && !vma.is_io()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,6 +161,33 @@ mod tests {
             assert_eq!(find(exporter, None), None, "{exporter}");
         }
         assert!(find("udmabuf", Some("anything")).is_some());
+    }
+
+    fn mapping(flags: u64) -> Vma {
+        Vma {
+            tgid: 1,
+            start: 0x1000,
+            end: 0x2000,
+            flags,
+            page_prot: 0,
+            page_offset: 0,
+            inode: 5,
+            is_dma_buf: true,
+            samples: Vec::new(),
+            pgd: 0,
+        }
+    }
+
+    #[test]
+    fn ttm_is_not_judged_by_its_protection() {
+        // VM_PFNMAP and VM_IO, as smaps shows them: "pf" and "io".
+        let (pf, io) = (1 << 10, 1 << 14);
+        let decides = |exporter, flags| protection_decides(exporter, &mapping(flags));
+        assert!(decides(Some("drm"), pf), "the shmem helper");
+        assert!(!decides(Some("drm"), pf | io), "qxl");
+        assert!(decides(Some("system"), pf | io));
+        assert!(!decides(Some("i915"), pf | io));
+        assert!(!decides(None, pf));
     }
 
     #[test]

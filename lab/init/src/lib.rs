@@ -6,6 +6,7 @@
 //! its time limit; the host side links this crate to read the declarations and
 //! to build a machine that meets them.
 
+pub mod answers;
 pub mod boot;
 pub mod checks;
 pub mod conformance;
@@ -18,4 +19,5 @@ pub mod report;
 pub mod scenario;
 pub mod scenarios;
 pub mod sys;
+pub mod truth;
 pub mod virtgpu;

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::process::ExitCode;
 
+use landbridge_lab_init::answers;
 use landbridge_lab_init::boot;
 use landbridge_lab_init::checks::Checks;
 use landbridge_lab_init::desk;
@@ -11,11 +12,13 @@ use landbridge_lab_init::scenarios;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    match (arguments.next().as_deref(), arguments.next()) {
+    let (what, of) = (arguments.next(), arguments.next());
+    match (what.as_deref(), of) {
         (Some(boot::WORKER), Some(name)) => body(&name),
         (Some(boot::LOAD), Some(line)) => load(&line),
         (Some(echo::ARGUMENT), Some(path)) => answer(&path),
-        (Some(desk::ARGUMENT), Some(folder)) => serve_desk(&folder),
+        (Some(desk::ARGUMENT), Some(folder)) => serve_desk(&folder, arguments.next()),
+        (Some(answers::ARGUMENT), Some(fds)) => answer_for(&fds, arguments.next()),
         _ if std::process::id() == 1 => boot::run(),
         _ => {
             eprintln!("This is the init of the lab's machines; `cargo xtask lab` runs it.");
@@ -53,8 +56,19 @@ fn answer(path: &str) -> ExitCode {
     }
 }
 
-fn serve_desk(folder: &str) -> ExitCode {
-    match desk::run(folder) {
+/// Prints how every one of these buffers is cached.
+fn answer_for(fds: &str, broker: Option<String>) -> ExitCode {
+    match answers::print(fds, broker.as_deref()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lab: answers: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve_desk(folder: &str, alone: Option<String>) -> ExitCode {
+    match desk::run(folder, alone.as_deref() == Some(desk::ALONE)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("lab: the desk at {folder}: {error:#}");

@@ -53,7 +53,8 @@ pub struct Guest {
 /// # Errors
 /// When the guest can't be started, or never boots.
 pub(crate) fn run(scenarios: &[&Scenario], port: &mut File) -> Result<()> {
-    for module in MODULES {
+    let own = scenarios.iter().flat_map(|it| it.needs.host.modules);
+    for module in MODULES.iter().chain(own) {
         boot::load(module)?;
     }
     boot::mount_share(QEMU_TAG, QEMU)?;

@@ -54,9 +54,37 @@ impl Storey {
     }
 }
 
+/// The kernels that machines boot, by series: all of them Debian's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kernel {
+    /// The one that everything is about.
+    Linux7_2,
+    /// Debian 13's own.
+    Linux6_12,
+    /// Debian 12's own.
+    Linux6_1,
+}
+
+impl Kernel {
+    /// All of them.
+    pub const ALL: &[Self] = &[Self::Linux7_2, Self::Linux6_12, Self::Linux6_1];
+
+    /// The word that people and `--json` see.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Linux7_2 => "7.2",
+            Self::Linux6_12 => "6.12",
+            Self::Linux6_1 => "6.1",
+        }
+    }
+}
+
 /// What a scenario's machine must have. [`Needs::NOTHING`] is the start.
 #[derive(Debug, Clone, Copy)]
 pub struct Needs {
+    /// The kernels that the body runs on, each in a machine of its own.
+    pub kernels: &'static [Kernel],
     /// Modules to load before the body, with their parameters:
     /// `"vivid n_devs=2"`.
     pub modules: &'static [&'static str],
@@ -65,6 +93,10 @@ pub struct Needs {
     /// Programs that run beside the body's machine: on this machine, or in the
     /// emulated one for [`Storey::Nested`].
     pub beside: &'static [Beside],
+    /// For [`Storey::Nested`]: what the emulated machine around the guest has.
+    pub host: Host,
+    /// Packages whose static binaries lie in the body's machine, in /bin.
+    pub inside: &'static [&'static str],
     /// Huge pages of 2 MiB.
     pub huge_pages: u32,
     /// /dev/kvm in a machine of the host storey.
@@ -80,15 +112,30 @@ pub struct Needs {
 impl Needs {
     /// A bare machine that may be shared, as root.
     pub const NOTHING: Self = Self {
+        kernels: &[Kernel::Linux7_2],
         modules: &[],
         devices: &[],
         beside: &[],
+        host: Host {
+            modules: &[],
+            devices: &[],
+        },
+        inside: &[],
         huge_pages: 0,
         kvm: false,
         privileges: Privileges::Root,
         qemu: (0, 0),
         alone: false,
     };
+}
+
+/// What the emulated machine around a nested guest has beyond KVM.
+#[derive(Debug, Clone, Copy)]
+pub struct Host {
+    /// Modules to load before the programs beside the guest are started.
+    pub modules: &'static [&'static str],
+    /// Devices.
+    pub devices: &'static [Device],
 }
 
 /// Whose privileges a body has.

@@ -8,9 +8,6 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
-/// The suites that are asked: the newer kernel and QEMU, and what they stand on.
-const SUITES: &str = "trixie trixie-backports";
-
 /// The suite whose packages are preferred.
 const NEWER: &str = "trixie-backports";
 
@@ -36,11 +33,11 @@ pub(super) struct Apt {
 }
 
 impl Apt {
-    /// Sets one up in `folder` for the mirror at `uri`.
+    /// Sets one up in `folder` for these suites of the mirror at `uri`.
     ///
     /// # Errors
     /// When there is no Debian keyring or the folder can't be written.
-    pub(super) fn new(folder: &Path, uri: &str) -> Result<Self> {
+    pub(super) fn new(folder: &Path, uri: &str, suites: &str) -> Result<Self> {
         let keyring = KEYRINGS
             .into_iter()
             .find(|keyring| Path::new(keyring).exists())
@@ -56,7 +53,7 @@ impl Apt {
         }
         fs::write(folder.join("status"), "")?;
         let sources = format!(
-            "Types: deb\nURIs: {uri}\nSuites: {SUITES}\nComponents: main\nArchitectures: amd64\n\
+            "Types: deb\nURIs: {uri}\nSuites: {suites}\nComponents: main\nArchitectures: amd64\n\
              Signed-By: {keyring}\n"
         );
         fs::write(folder.join("lab.sources"), sources)?;

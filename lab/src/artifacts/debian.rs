@@ -17,6 +17,9 @@ const KERNEL: &str = r"^linux-binary-7\.2\.[0-9]+\+deb13-amd64$";
 /// The same with any version, for when the mirror has moved on.
 const ANY_KERNEL: &str = r"^linux-binary-[0-9.]+\+deb13-amd64$";
 
+/// The suites that are asked: the newer kernel and QEMU, and what they stand on.
+const SUITES: &str = "trixie trixie-backports";
+
 const QEMU: &str = "qemu-system-x86";
 const PACKAGES: [&str; 3] = [QEMU, "qemu-system-modules-spice", "busybox-static"];
 
@@ -56,7 +59,7 @@ fn fetch(folder: &Path) -> Result<Artifacts> {
     if !cfg!(target_arch = "x86_64") {
         bail!("the lab's machines are x86-64, and so must this one be");
     }
-    let apt = reach(folder)?;
+    let apt = reach(&folder.join("apt"), SUITES)?;
     let kernel = fetch_kernel(&apt, folder)?;
     let (qemu, busybox) = fetch_qemu(&apt, folder)?;
     Ok(Artifacts {
@@ -66,12 +69,13 @@ fn fetch(folder: &Path) -> Result<Artifacts> {
     })
 }
 
-/// The first of this machine's mirrors that has the suites.
-fn reach(folder: &Path) -> Result<Apt> {
+/// The first of this machine's mirrors that has the suites; `folder` is the
+/// private apt's own.
+pub(super) fn reach(folder: &Path, suites: &str) -> Result<Apt> {
     let mut last = anyhow::anyhow!("this machine's apt names no mirror, or there is no apt");
     for uri in mirror::candidates() {
-        eprintln!("lab: asking this machine's Debian mirror for a kernel and a QEMU");
-        let apt = Apt::new(&folder.join("apt"), &uri)?;
+        eprintln!("lab: asking this machine's Debian mirror for packages of {suites}");
+        let apt = Apt::new(folder, &uri, suites)?;
         match apt.update() {
             Ok(()) => return Ok(apt),
             Err(error) => last = error.context("no mirror of Debian's packages answered"),
@@ -121,7 +125,7 @@ fn fetch_qemu(apt: &Apt, folder: &Path) -> Result<(Qemu, PathBuf)> {
 }
 
 /// Unpacks into a folder that gets its name only once it is whole.
-fn fetch_tree(apt: &Apt, packages: &[String], tree: &Path) -> Result<()> {
+pub(super) fn fetch_tree(apt: &Apt, packages: &[String], tree: &Path) -> Result<()> {
     let unfinished = tree.with_extension("unfinished");
     if unfinished.exists() {
         fs::remove_dir_all(&unfinished)?;

@@ -8,6 +8,7 @@
 mod apt;
 mod debian;
 mod mirror;
+mod older;
 
 use std::env;
 use std::ffi::OsString;
@@ -16,12 +17,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
+use landbridge_lab_init::scenario::Kernel as Series;
 use serde::{Deserialize, Serialize};
 
 /// Everything that a machine needs from outside this repository.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Artifacts {
-    /// The kernel that every machine boots.
+    /// The kernel that machines boot if nothing else is asked for.
     pub kernel: Kernel,
     /// The QEMU that every machine is.
     pub qemu: Qemu,
@@ -80,6 +82,9 @@ impl Artifacts {
     pub fn obtain(folder: &Path, refresh: bool) -> Result<Self> {
         let kernel = given_kernel()?;
         let qemu = given_qemu()?;
+        if refresh {
+            older::forget(folder)?;
+        }
         if let (Some(kernel), Some(qemu)) = (&kernel, &qemu) {
             return Ok(Self {
                 kernel: kernel.clone(),
@@ -95,6 +100,15 @@ impl Artifacts {
             artifacts.qemu = qemu;
         }
         Ok(artifacts)
+    }
+
+    /// The kernel of `series`; an older one is fetched when it is first needed.
+    ///
+    /// # Errors
+    /// [`Missing`] when this machine can't have it.
+    pub fn kernel(&self, folder: &Path, series: Series) -> Result<Kernel> {
+        let older = older::obtain(folder, series)?;
+        Ok(older.unwrap_or_else(|| self.kernel.clone()))
     }
 }
 

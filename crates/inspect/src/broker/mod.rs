@@ -76,6 +76,12 @@ pub enum Refusal {
     /// This user has too many questions open; later there may be room.
     #[error("too many questions at once")]
     TooMany,
+    /// Nobody can tell how this buffer is cached.
+    #[error("{what}")]
+    Unknown {
+        /// What was tried, in words.
+        what: String,
+    },
     /// The broker could not tell.
     #[error("{what}")]
     Failed {
@@ -97,6 +103,9 @@ impl From<Error> for Refusal {
             Error::Touch { signal } => Self::Touch { signal },
             Error::Timeout { .. } => Self::TooSlow,
             Error::Record { .. } => Self::BadRequest,
+            Error::Unknown { .. } => Self::Unknown {
+                what: error.to_string(),
+            },
             other => Self::Failed {
                 what: other.to_string(),
             },
@@ -145,6 +154,12 @@ mod wire_tests {
             let again: Answer = serde_json::from_slice(&text).unwrap();
             assert_eq!(serde_json::to_vec(&again).unwrap(), text);
         }
+        let nobody = Refusal::from(Error::Unknown {
+            exporter: Some("drm".to_owned()),
+            tried: Vec::new(),
+        });
+        let nobody = serde_json::to_string(&nobody).unwrap();
+        assert!(nobody.starts_with(r#"{"why":"unknown","what":"the caching of drm"#));
         let refused = serde_json::to_string(&Answer::Refused(Refusal::TooMany)).unwrap();
         assert_eq!(refused, r#"{"refused":{"why":"too-many"}}"#);
     }

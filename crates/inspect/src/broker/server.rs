@@ -223,7 +223,7 @@ impl Broker {
     fn finish(&mut self, index: usize) {
         let mut client = self.clients.swap_remove(index);
         let report = client.child.take_report();
-        let info = report.and_then(|report| self.inspector.touched(&client.child, report));
+        let info = report.and_then(|report| self.inspector.touched(&client.child, report, None));
         let answer = match info {
             Ok(info) => Answer::Answer(info),
             Err(error) => Answer::Refused(error.into()),

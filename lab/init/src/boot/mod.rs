@@ -21,6 +21,9 @@ use crate::report::{Event, NEST_WORD, RUN_WORD, SHELL_WORD};
 use crate::scenario::Scenario;
 use crate::scenarios;
 
+/// What the report port needs where it is not built into the kernel.
+pub const PORT_MODULES: [&str; 2] = ["virtio-pci", "virtio-console"];
+
 /// Runs the machine from the first mount to power-off. Never returns.
 pub fn run() -> ! {
     if let Err(error) = live() {
@@ -37,6 +40,9 @@ fn live() -> Result<()> {
         .any(|word| word == SHELL_WORD)
     {
         return supervise::shell();
+    }
+    for module in PORT_MODULES {
+        load(module)?;
     }
     let mut port = open_port(crate::report::PORT)?;
     send(&mut port, &boot_event());

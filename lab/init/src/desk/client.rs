@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use super::{Answer, CONTROL, Held, PORT, Question};
+use super::{Answer, CONTROL, Entry, Held, PORT, Proof, Question, Shared};
 use crate::boot::open_port;
 use crate::virtgpu::Picture;
 
@@ -175,6 +175,31 @@ impl Desk {
     /// When it can't be written.
     pub fn pretend_qemu(&mut self) -> Result<String> {
         Ok(self.ask(&Question::PretendQemu)?.0.printed)
+    }
+
+    /// Has an exporter of the desk's machine make a buffer of at least `bytes` and
+    /// shares that with the guest.
+    ///
+    /// # Errors
+    /// When the machine has no such exporter, or `landbridge share` fails.
+    pub fn share(&mut self, exporter: &str, bytes: u64) -> Result<Shared> {
+        let exporter = exporter.to_owned();
+        let (answer, _) = self.ask(&Question::Share { exporter, bytes })?;
+        answer.shared.context("nothing was shared")
+    }
+
+    /// The page-table entries of `addresses`, read from outside the machine. Some
+    /// processor must be in the address space that holds the `proof` meanwhile.
+    ///
+    /// # Errors
+    /// When none is, or the machine has no monitor.
+    pub fn entries(&mut self, proof: Proof, addresses: Vec<u64>) -> Result<Vec<Entry>> {
+        let wanted = addresses.len();
+        let (answer, _) = self.ask(&Question::Entries { proof, addresses })?;
+        if answer.entries.len() != wanted {
+            bail!("{} entries for {wanted} addresses", answer.entries.len());
+        }
+        Ok(answer.entries)
     }
 
     fn ask(&mut self, question: &Question) -> Result<(Answer, Vec<u8>)> {

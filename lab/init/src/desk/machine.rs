@@ -2,7 +2,7 @@
 //! `landbridge serve --print-qemu-args` prints for them. A scenario checks that
 //! it prints just that.
 
-use super::ARGUMENT;
+use super::{ALONE, ARGUMENT};
 use crate::scenario::{Beside, Device};
 
 /// The module of the guest's driver.
@@ -13,6 +13,12 @@ pub const DESK: Beside = Beside {
     program: env!("CARGO_PKG_NAME"),
     args: &[ARGUMENT, "{run}"],
     ready: "{run}/desk",
+};
+
+/// The desk of a machine that no daemon serves.
+pub const DESK_ALONE: Beside = Beside {
+    args: &[ARGUMENT, "{run}", ALONE],
+    ..DESK
 };
 
 /// What connects a machine to the desk.
@@ -89,7 +95,7 @@ pub const SERVE_UDMABUF: &[&str] = &[
     "160x120",
 ];
 
-/// QEMU's monitor, for `landbridge recover`.
+/// QEMU's monitor, for `landbridge recover` and for page tables.
 pub const QMP: Device = Device::new("qmp", &["-qmp", "unix:{run}/qmp,server=on,wait=off"]);
 
 /// The programs for one GPU.

@@ -9,16 +9,22 @@
 mod client;
 mod daemon;
 pub mod machine;
+mod monitor;
 mod program;
 
 pub use client::{Desk, Ran, Shot};
 pub use program::run;
 
+use landbridge_inspect::MapInfo;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// The first argument of this program when it is the desk; the second is the
 /// run's folder.
 pub const ARGUMENT: &str = "--desk";
+
+/// After the run's folder: no `landbridge serve` is beside the machine.
+pub const ALONE: &str = "--alone";
 
 /// The name of the desk's port in the machine.
 pub const PORT: &str = "landbridge.lab.desk";
@@ -45,6 +51,39 @@ enum Question {
     /// A program that answers like the QEMU that the lab runs, for
     /// `--print-qemu-args`.
     PretendQemu,
+    /// Make a buffer of the exporter of this name and `landbridge share` it.
+    Share { exporter: String, bytes: u64 },
+    /// The page-table entries of these addresses, in the address space that
+    /// holds the proof, as the machine's own QEMU sees them.
+    Entries { proof: Proof, addresses: Vec<u64> },
+}
+
+/// A buffer of the machine that the desk is on, shared with the guest. Its first
+/// byte of every page is the page's number plus 1.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shared {
+    /// What `landbridge share` said: one JSON object.
+    pub said: Value,
+    /// How the desk's own mapping of it is.
+    pub info: MapInfo,
+}
+
+/// What only one address space holds at this address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// Where, in whole words and inside one page.
+    pub address: u64,
+    /// What.
+    pub words: Vec<u64>,
+}
+
+/// Where a walk through page tables ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// 1 for a small page, 2 for 2 MiB, 3 for 1 GiB.
+    pub level: u8,
+    /// The entry.
+    pub entry: u64,
 }
 
 /// What the desk says.
@@ -62,6 +101,10 @@ struct Answer {
     size: (u32, u32),
     /// What a process holds.
     held: Option<Held>,
+    /// What was shared.
+    shared: Option<Shared>,
+    /// Page-table entries.
+    entries: Vec<Entry>,
     /// The bytes that follow.
     bytes: usize,
 }

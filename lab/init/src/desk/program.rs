@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -9,25 +10,34 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use landbridge_inspect::{Config, Inspector};
 
-use super::{Answer, CONTROL, Question, RUN, daemon};
+use super::monitor::Monitor;
+use super::{Answer, CONTROL, Question, RUN, Shared, daemon};
+use crate::exporters::{Access, Exported, of_this_machine};
+use crate::sys::memory::{How, Map, PAGE};
 
 /// How long the programs beside a machine may take to be ready.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Serves one machine from `folder`, the run's own, until it hangs up.
+/// Serves one machine from `folder`, the run's own, until it hangs up; `alone`
+/// when no daemon is to be waited for.
 ///
 /// # Errors
 /// When the daemon is never ready, or the socket can't be made or breaks.
-pub fn run(folder: &str) -> Result<()> {
+pub fn run(folder: &str, alone: bool) -> Result<()> {
     let mut desk = Program {
         folder: PathBuf::from(folder),
         landbridge: std::env::current_exe()?.with_file_name("landbridge"),
         started: Vec::new(),
+        monitor: None,
+        shared: Vec::new(),
     };
     // The machine is started when this socket is there, and connects to the
     // daemon's at once.
-    desk.wait_until_served()?;
+    if !alone {
+        desk.wait_until_served()?;
+    }
     let (socket, _) = UnixListener::bind(desk.folder.join("desk"))?.accept()?;
     let mut answers = socket.try_clone()?;
     for line in BufReader::new(socket).lines() {
@@ -51,6 +61,9 @@ struct Program {
     folder: PathBuf,
     landbridge: PathBuf,
     started: Vec<Child>,
+    monitor: Option<Monitor>,
+    // Held for as long as the guest lives.
+    shared: Vec<(Exported, Map)>,
 }
 
 impl Program {
@@ -69,8 +82,49 @@ impl Program {
             Question::PretendQemu => {
                 answer.printed = self.pretend_qemu()?.display().to_string();
             }
+            Question::Share { exporter, bytes } => {
+                answer.shared = Some(self.share(exporter, *bytes)?);
+            }
+            Question::Entries { proof, addresses } => {
+                answer.entries = self.monitor()?.entries(proof, addresses)?;
+            }
         }
         Ok((answer, bytes))
+    }
+
+    /// The mapping is made and written before the buffer is shared, so that the
+    /// guest's first look is at pages that are there.
+    fn share(&mut self, exporter: &str, bytes: u64) -> Result<Shared> {
+        let buffer = of_this_machine(exporter)?.export(bytes, Access::ReadWrite)?;
+        let map = Map::new(&buffer, 0, buffer.bytes(), How::SHARED)?;
+        for page in 0..map.len() / PAGE {
+            map.set(page * PAGE, (page + 1) as u8);
+        }
+        let inspector = Inspector::open(Config::default());
+        let info = inspector.mapping(None, map.address() as u64)?.info;
+        let said = self.landbridge(&[
+            "share",
+            "--control",
+            CONTROL,
+            "--pid",
+            &std::process::id().to_string(),
+            "--fd",
+            &buffer.as_fd().as_raw_fd().to_string(),
+            "--json",
+        ])?;
+        self.shared.push((buffer, map));
+        Ok(Shared {
+            said: serde_json::from_str(&said)?,
+            info,
+        })
+    }
+
+    fn monitor(&mut self) -> Result<&mut Monitor> {
+        let monitor = match self.monitor.take() {
+            Some(monitor) => monitor,
+            None => Monitor::connect(&self.folder.join("qmp"))?,
+        };
+        Ok(self.monitor.insert(monitor))
     }
 
     fn at(&self, text: &str) -> String {

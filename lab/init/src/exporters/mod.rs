@@ -21,7 +21,52 @@ use std::any::Any;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use anyhow::{Result, bail};
 use rustix::io::Errno;
+
+use crate::scenario::Device;
+
+/// The displays. They share one machine; the rest gains nothing from machines apart.
+pub const DISPLAYS: &[Device] = &[Device::VIRTIO_GPU, Device::BOCHS, Device::QXL];
+
+/// The names of all that [`of_this_machine`] opens, vivid loaded as
+/// [`VIVID_MODULE`] says.
+pub const NAMES: [&str; 12] = [
+    "heap",
+    "udmabuf",
+    "udmabuf-huge",
+    "vgem",
+    "vivid-vmalloc",
+    "vivid-contig",
+    "virtio-gpu",
+    "bochs",
+    "qxl-ram",
+    "qxl-bar",
+    "vfio",
+    "memfd",
+];
+
+/// The exporter of this machine that has this name.
+///
+/// # Errors
+/// When this machine does not have it, or nothing has that name.
+pub fn of_this_machine(name: &str) -> Result<Box<dyn Exporter>> {
+    Ok(match name {
+        "heap" => Box::new(SystemHeap::open()?),
+        "udmabuf" => Box::new(OverMemfd::small()?),
+        "udmabuf-huge" => Box::new(OverMemfd::huge()?),
+        "vgem" => Box::new(Dumb::of("vgem", "vgem")?),
+        "vivid-vmalloc" => Box::new(Vivid::vmalloc()?),
+        "vivid-contig" => Box::new(Vivid::contiguous()?),
+        "virtio-gpu" => Box::new(Dumb::of("virtio_gpu", "virtio-gpu")?),
+        "bochs" => Box::new(Dumb::of("bochs-drm", "bochs")?),
+        "qxl-ram" => Box::new(Dumb::of("qxl", "qxl-ram")?),
+        "qxl-bar" => Box::new(Dumb::surfaces_of_qxl("qxl-bar")?),
+        "vfio" => Box::new(Region::open()?),
+        "memfd" => Box::new(PlainMemfd),
+        other => bail!("no exporter is called {other}"),
+    })
+}
 
 /// Hands out buffers.
 ///

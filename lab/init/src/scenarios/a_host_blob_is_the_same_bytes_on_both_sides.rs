@@ -44,9 +44,8 @@ fn body(checks: &mut Checks) -> Result<()> {
     let (width, height) = screen.mode.size();
     let picture = Picture::new(width, height, 3);
     let made = card.blob(Blob {
-        memory: HOST3D,
         flags: MAPPABLE | SHAREABLE | CROSS_DEVICE,
-        size: picture.bytes(),
+        ..Blob::of_the_host(picture.bytes())
     })?;
     let memory = card.map(made)?;
     checks.equal(
@@ -172,8 +171,7 @@ fn other_kinds(checks: &mut Checks, desk: &mut Desk, card: &Card, screen: &Scree
         let picture = Picture::new(width, height, 10 + memory);
         let made = card.blob(Blob {
             memory,
-            flags: MAPPABLE,
-            size: picture.bytes(),
+            ..Blob::of_the_host(picture.bytes())
         })?;
         card.wait(made.handle)?;
         let found = resource(&desk.status()?, made.resource)["kind"].clone();

@@ -9,10 +9,10 @@ use landbridge_exchange::exporters::host_memory::Kind;
 use crate::checks::Checks;
 use crate::conformance::{self, MODULE};
 use crate::exporters::{
-    Dumb, OverMemfd, PlainMemfd, Region, SystemHeap, VFIO_DEVICES, VFIO_MODULES, VIVID_MODULE,
-    Vivid,
+    DISPLAYS, Dumb, OverMemfd, PlainMemfd, Region, SystemHeap, VFIO_DEVICES, VFIO_MODULES,
+    VIVID_MODULE, Vivid,
 };
-use crate::scenario::{Body, Device, Expect, Needs, Scenario, Storey};
+use crate::scenario::{Body, Expect, Needs, Scenario, Storey};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     column("the_system_heap_is_as_written_down", BARE, heap),
@@ -67,9 +67,6 @@ const fn column(name: &'static str, needs: Needs, body: Body) -> Scenario {
         body,
     }
 }
-
-/// Displays share one machine; the rest gains nothing from machines apart.
-const DISPLAYS: &[Device] = &[Device::VIRTIO_GPU, Device::BOCHS, Device::QXL];
 
 const BARE: Needs = with(&[MODULE]);
 const VIVID: Needs = with(&[MODULE, VIVID_MODULE]);

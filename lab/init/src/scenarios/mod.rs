@@ -16,9 +16,11 @@ mod a_nested_guest_boots_under_kvm;
 mod a_partial_mapping_of_shmem_gem_shows_the_wrong_page;
 mod a_stock_guest_shows_a_picture_on_our_device;
 mod a_udmabuf_past_its_limits_is_refused;
+mod an_answer_equals_the_page_table;
 mod an_ordinary_user_is_told_that_exporters_are_off_limits;
 mod blobs_are_refused_as_the_table_says;
 mod cycles_of_a_blob_leave_nothing_behind;
+mod every_dma_buf_is_listed;
 mod exporters_are_as_written_down;
 mod foreign_buffers_are_shown_in_place;
 mod heaps_and_sync_files_refuse_what_the_table_says;
@@ -35,11 +37,18 @@ use std::sync::LazyLock;
 use crate::scenario::Scenario;
 
 /// Every scenario, in the order in which they are listed.
-pub static ALL: LazyLock<Vec<Scenario>> =
-    LazyLock::new(|| [SINGLE, exporters_are_as_written_down::SCENARIOS].concat());
+pub static ALL: LazyLock<Vec<Scenario>> = LazyLock::new(|| {
+    [
+        SINGLE,
+        an_answer_equals_the_page_table::SCENARIOS,
+        exporters_are_as_written_down::SCENARIOS,
+    ]
+    .concat()
+});
 
 const SINGLE: &[Scenario] = &[
     a_machine_boots_with_real_exporters::SCENARIO,
+    every_dma_buf_is_listed::SCENARIO,
     an_ordinary_user_is_told_that_exporters_are_off_limits::SCENARIO,
     a_partial_mapping_of_shmem_gem_shows_the_wrong_page::SCENARIO,
     a_hole_punched_under_a_udmabuf_splits_it::SCENARIO,

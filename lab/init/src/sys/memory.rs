@@ -98,6 +98,20 @@ impl Map {
         self.start.addr()
     }
 
+    /// Its length in bytes.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "no mapping is empty")]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Reads a byte of every page, which has its exporter map it.
+    pub fn touch(&self) {
+        for at in (0..self.len).step_by(PAGE) {
+            self.get(at);
+        }
+    }
+
     /// Unmaps the first `len` bytes and keeps the rest.
     ///
     /// # Errors

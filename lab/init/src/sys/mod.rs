@@ -9,6 +9,7 @@ pub mod drm;
 pub mod ioctl;
 pub mod kvm;
 pub mod memory;
+pub mod privileges;
 pub mod v4l2;
 pub mod vfio;
 

@@ -49,6 +49,8 @@ pub struct Blob {
     pub flags: u32,
     /// Bytes.
     pub size: u64,
+    /// Which object of the host; 0 is new memory.
+    pub object: u64,
 }
 
 impl Blob {
@@ -59,6 +61,7 @@ impl Blob {
             memory: HOST3D,
             flags: MAPPABLE,
             size,
+            object: 0,
         }
     }
 }
@@ -103,6 +106,7 @@ impl Card {
             blob_mem: blob.memory,
             blob_flags: blob.flags,
             size: blob.size,
+            blob_id: blob.object,
             ..drm::Blob::default()
         };
         ioctl(&self.file, CREATE_BLOB, &mut create)?;
