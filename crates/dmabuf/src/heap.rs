@@ -13,6 +13,7 @@ use std::path::Path;
 
 use crate::dma_buf::DmaBuf;
 use crate::error::{Error, Result};
+use crate::spare::check_spare;
 use crate::sys;
 
 /// Where the heaps are.
@@ -79,6 +80,7 @@ impl Heap {
             });
         }
         let fd = sys::ioctl::heap_alloc(self.device.as_fd(), len)?;
+        check_spare(&fd)?;
         Ok(DmaBuf::adopt(fd, true))
     }
 }

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Result, check_aligned, check_bounds};
 use crate::identity::Identity;
+use crate::spare::check_spare;
 use crate::sys;
 
 /// How a memfd is made. The default: ordinary pages, fixed size.
@@ -42,7 +43,8 @@ impl Memfd {
     /// # Errors
     /// [`Error::Empty`] for no size, [`Error::Misaligned`] for one that isn't
     /// whole pages, [`Error::BadName`] for a name with a NUL or past 249 bytes,
-    /// [`Error::Sys`] if the kernel has no memory.
+    /// [`Error::Sys`] if the kernel has no memory, or hardly a descriptor is left
+    /// ([`check_spare`]).
     pub fn create(name: &str, size: u64, options: Options) -> Result<Self> {
         check_name(name)?;
         if size == 0 {
@@ -51,6 +53,7 @@ impl Memfd {
         let mut flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         flags.set(MemfdFlags::HUGETLB, options.huge_pages);
         let fd = create_without_exec(name, flags)?;
+        check_spare(&fd)?;
         check_aligned("memfd size", size, sys::fd::nature(fd.as_fd())?.granule)?;
         rustix::fs::ftruncate(&fd, size).map_err(|e| Error::sys("ftruncate", e))?;
         let mut seals = SealFlags::SHRINK | SealFlags::SEAL;

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -60,7 +61,8 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("landbridge: {:#}", failure.error());
+            // Where there is nobody to tell, the exit status still does.
+            let _ = writeln!(io::stderr(), "landbridge: {:#}", failure.error());
             failure.exit_code()
         }
     }

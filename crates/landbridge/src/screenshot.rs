@@ -1,8 +1,9 @@
 //! `landbridge screenshot`: what a guest shows, as a PNG file.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions, Permissions};
 use std::io;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use clap::Args;
@@ -44,17 +45,37 @@ pub fn command(options: &Options) -> Result<(), Failure> {
         device: options.device,
         output: options.output,
     })?;
-    let context = || format!("can't write {}", options.file.display());
-    let mut file = File::create(&options.file).with_context(context)?;
-    let bytes = io::copy(&mut File::from(picture), &mut file).with_context(context)?;
-    ensure_all(bytes, result.bytes)?;
+    write(&mut File::from(picture), result.bytes, &options.file)
+        .with_context(|| format!("can't write {}", options.file.display()))?;
     Ok(())
 }
 
-fn ensure_all(written: u64, announced: u64) -> anyhow::Result<()> {
+/// Writes a picture of `bytes`. A file gets it whole or stays as it was;
+/// devices and pipes get it as it comes.
+fn write(picture: &mut File, bytes: u64, path: &Path) -> anyhow::Result<()> {
+    if path.metadata().is_ok_and(|found| !found.is_file()) {
+        return copy(
+            picture,
+            bytes,
+            &mut OpenOptions::new().write(true).open(path)?,
+        );
+    }
+    // Not in the place of a link to it.
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let directory = path.parent().filter(|it| *it != Path::new(""));
+    let mut file = tempfile::Builder::new()
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(directory.unwrap_or(Path::new(".")))?;
+    copy(picture, bytes, file.as_file_mut())?;
+    file.persist(path)?;
+    Ok(())
+}
+
+fn copy(picture: &mut File, bytes: u64, to: &mut File) -> anyhow::Result<()> {
+    let written = io::copy(picture, to)?;
     ensure!(
-        written == announced,
-        "the picture was to have {announced} bytes and has {written}"
+        written == bytes,
+        "the picture was to have {bytes} bytes and has {written}"
     );
     Ok(())
 }

@@ -24,6 +24,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use landbridge_device_media::motion_jpeg;
 
 use crate::failure::Failure;
+use crate::terminal;
 
 pub use machine::Machine;
 pub use options::Options;
@@ -47,11 +48,11 @@ pub fn command(options: &Options) -> Result<(), Failure> {
     }
     .run(motion_jpeg, |_| progress.inc(1))?;
     progress.finish_and_clear();
-    if options.json {
-        println!("{}", serde_json::to_string(&report)?);
-    } else {
-        println!("{report}");
-    }
+    let text = match options.json {
+        true => serde_json::to_string(&report)?,
+        false => report.to_string(),
+    };
+    terminal::print(&format!("{text}\n"))?;
     match report.faults() {
         faults if faults.is_empty() => Ok(()),
         faults => Err(Failure::Work(anyhow!("{}", faults.join(", ")))),

@@ -11,6 +11,7 @@ use clap::ValueEnum;
 use crate::failure::Failure;
 use crate::serve::Options;
 use crate::serve::settings::Settings;
+use crate::terminal;
 
 pub use arguments::shell_quoted;
 pub use program::{Program, Version};
@@ -31,7 +32,7 @@ pub fn print(options: &Options, settings: &Settings) -> Result<(), Failure> {
     let arguments = of(options, settings).map_err(Failure::Usage)?;
     let program = Program::find(options.qemu.as_deref())?;
     program.check()?;
-    println!("{}", shell_quoted(&arguments));
+    terminal::print(&format!("{}\n", shell_quoted(&arguments)))?;
     Ok(())
 }
 

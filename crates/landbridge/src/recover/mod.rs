@@ -19,6 +19,7 @@ pub use qmp::{Qmp, Refused};
 
 use crate::failure::Failure;
 use crate::serve::listen::is_alive;
+use crate::terminal;
 
 /// The command line of `landbridge recover`.
 #[derive(Debug, Args)]
@@ -82,7 +83,8 @@ pub fn command(options: &Options) -> Result<(), Failure> {
     let old = Old::ask(&mut qmp, options)?;
     unplug(&mut qmp, options)?;
     plug(&mut qmp, options, &gpu, &old)?;
-    println!("{} is back, connected to {}", options.device, gpu.display());
+    let (device, gpu) = (&options.device, gpu.display());
+    terminal::print(&format!("{device} is back, connected to {gpu}\n"))?;
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use clap::Args;
 
 use crate::control::Client;
 use crate::failure::Failure;
+use crate::terminal;
 
 /// The command line of `landbridge status`.
 #[derive(Debug, Args)]
@@ -29,9 +30,10 @@ pub struct Options {
 /// Runs `landbridge status`.
 pub fn command(options: &Options) -> Result<(), Failure> {
     let status = Client::connect(&options.control)?.status()?;
-    match options.json {
-        true => println!("{}", serde_json::to_string(&status)?),
-        false => print!("{}", tables::of(&status)),
-    }
+    let text = match options.json {
+        true => serde_json::to_string(&status)? + "\n",
+        false => tables::of(&status).to_string(),
+    };
+    terminal::print(&text)?;
     Ok(())
 }

@@ -92,7 +92,17 @@ impl Daemon {
     }
 
     /// Any command that ends as `landbridge serve`; waits until it is ready.
-    pub(crate) fn run(dir: &Arc<tempfile::TempDir>, mut command: Command) -> Self {
+    pub(crate) fn run(dir: &Arc<tempfile::TempDir>, command: Command) -> Self {
+        let log = File::create(dir.path().join("log")).unwrap();
+        Self::run_logging_to(dir, command, log)
+    }
+
+    /// The same, with another place for its log.
+    pub(crate) fn run_logging_to(
+        dir: &Arc<tempfile::TempDir>,
+        mut command: Command,
+        log: File,
+    ) -> Self {
         let path = dir.path().join("notify.sock");
         let _ = std::fs::remove_file(&path);
         let notified = UnixDatagram::bind(&path).unwrap();
@@ -101,7 +111,7 @@ impl Daemon {
             .current_dir(dir.path())
             .env("NOTIFY_SOCKET", &path)
             .env_remove("LANDBRIDGE_LOG")
-            .stderr(File::create(dir.path().join("log")).unwrap())
+            .stderr(log)
             .spawn()
             .unwrap();
         let mut daemon = Self {

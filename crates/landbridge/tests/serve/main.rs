@@ -4,6 +4,7 @@
 mod clean_end;
 mod command_line;
 mod daemon;
+mod exhaustion;
 mod guests;
 mod hostile_frontend;
 mod many_lives;

@@ -9,9 +9,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use landbridge_dmabuf::{Identity, LetGo};
+use landbridge_dmabuf::{Identity, LetGo, check_spare};
 use landbridge_exchange::exporters::guest_pages::GuestMemory;
 use landbridge_exchange::importers::window::{MapperError, WindowMap, WindowMapper};
+use rustix::event::{EventfdFlags, eventfd};
 use vhost::vhost_user::message::{VhostUserMMap, VhostUserMMapFlags, VhostUserMsgValidator};
 use vhost::vhost_user::{Backend as Channel, VhostUserFrontendReqHandler};
 
@@ -170,6 +171,9 @@ impl Mapper {
     ) -> Result<(Channel, VhostUserMMap, Identity), MapperError> {
         let request = self.request(MAP, map.offset, map.len)?;
         let identity = Identity::of(map.file).map_err(|error| gone(MAP, error))?;
+        // The VMM announces what it maps to its devices, with a descriptor.
+        let newest = eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| gone(MAP, error))?;
+        check_spare(newest).map_err(|error| gone(MAP, error))?;
         Ok((self.channel(MAP)?, request, identity))
     }
 
