@@ -27,12 +27,19 @@ impl Initramfs {
     /// # Errors
     /// When `init` can't be read.
     pub fn new(init: &Path) -> Result<Self> {
+        let contents = fs::read(init).with_context(|| format!("reading {}", init.display()))?;
+        Ok(Self::with_init(&contents))
+    }
+
+    /// One with these bytes as process 1 and a console for it.
+    #[must_use]
+    pub fn with_init(init: &[u8]) -> Self {
         let mut archive = Self::default();
-        archive.file("init", init)?;
+        archive.contents("init", init);
         archive.folder("dev");
         // The kernel opens it before anybody can mount a devtmpfs.
         archive.entry("dev/console", CONSOLE, (5, 1), &[]);
-        Ok(archive)
+        archive
     }
 
     /// Adds the file at `source` as `name`, executable.
@@ -74,7 +81,8 @@ impl Initramfs {
         self.bytes
     }
 
-    fn folder(&mut self, name: &str) {
+    /// Adds a folder, once.
+    pub fn folder(&mut self, name: &str) {
         if self.folders.insert(name.to_owned()) {
             self.entry(name, DIRECTORY, (0, 0), &[]);
         }

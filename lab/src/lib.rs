@@ -9,6 +9,7 @@
 pub mod artifacts;
 pub mod batch;
 pub mod conformance;
+pub mod guest;
 pub mod initramfs;
 pub mod machine;
 pub mod modules;

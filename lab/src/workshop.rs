@@ -38,7 +38,7 @@ struct Stock {
 
 impl Stock {
     fn new(folder: &Path, kernel: Kernel) -> Result<Self> {
-        let cache = folder.join("modules").join(cache_key(&kernel.version));
+        let cache = modules_cache(folder, &kernel);
         let modules = Modules::index(&kernel.modules, cache)?;
         Ok(Self {
             kernel,
@@ -308,6 +308,12 @@ fn file_name(path: &Path) -> PathBuf {
     path.file_name().map_or_else(PathBuf::new, PathBuf::from)
 }
 
-fn cache_key(version: &str) -> String {
-    version.replace('/', "_")
+/// Where the lab, whose own folder is `folder`, keeps the decompressed modules
+/// of a kernel.
+#[must_use]
+pub fn modules_cache(folder: &Path, kernel: &Kernel) -> PathBuf {
+    // The version is a path where the kernel was given.
+    folder
+        .join("modules")
+        .join(kernel.version.replace('/', "_"))
 }

@@ -52,6 +52,11 @@ enum Command {
         )]
         modules: Vec<String>,
     },
+    /// Writes a stock kernel and an initrd with busybox, to try a GPU with.
+    Guest {
+        /// Where to write `vmlinuz` and `initrd`.
+        folder: PathBuf,
+    },
     /// Asks the mirror for the newest artifacts.
     Update,
 }
@@ -75,6 +80,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Some(Command::List { json }) => list(*json),
         Some(Command::Conformance { bless }) => conformance_matrix(*bless),
         Some(Command::Shell { modules }) => shell(modules),
+        Some(Command::Guest { folder }) => guest(folder),
         Some(Command::Update) => {
             let artifacts = Artifacts::obtain(&folder()?, true)?;
             println!("Linux {}", artifacts.kernel.version);
@@ -175,6 +181,15 @@ fn shell(modules: &[String]) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+fn guest(to: &Path) -> Result<ExitCode> {
+    let folder = folder()?;
+    let artifacts = Artifacts::obtain(&folder, false)?;
+    let modules = landbridge_lab::workshop::modules_cache(&folder, &artifacts.kernel);
+    let guest = landbridge_lab::guest::write(&artifacts, modules, to)?;
+    println!("{}\n{}", guest.kernel.display(), guest.initrd.display());
+    Ok(ExitCode::SUCCESS)
 }
 
 fn choose(names: &[String]) -> Result<Vec<&'static Scenario>> {

@@ -10,6 +10,7 @@ pub mod answers;
 pub mod boot;
 pub mod checks;
 pub mod conformance;
+pub mod console;
 pub mod desk;
 pub mod echo;
 pub mod exporters;

@@ -158,7 +158,8 @@ pub struct Device {
     pub id: &'static str,
     /// QEMU's arguments.
     pub args: &'static [&'static str],
-    /// Words added to the kernel's command line.
+    /// Words added to the kernel's command line, before the lab's own: the last
+    /// console named there is where programs write.
     pub kernel_args: &'static [&'static str],
 }
 
@@ -178,6 +179,11 @@ impl Device {
     pub const IOMMU: Self = Self {
         kernel_args: &["intel_iommu=on", "iommu=pt"],
         ..Self::new("iommu", &["-device", "intel-iommu,intremap=off"])
+    };
+    /// The kernel's messages on the screen, besides where they go anyway.
+    pub const CONSOLE: Self = Self {
+        kernel_args: &["console=tty0"],
+        ..Self::new("console", &[])
     };
     /// A PCI device whose BAR 2 is 4 MiB of RAM.
     pub const RAM_BAR: Self = Self::new(

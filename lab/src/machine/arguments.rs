@@ -94,10 +94,12 @@ impl Shape {
     }
 
     fn command_line(&self) -> String {
-        let mut words = vec![KERNEL_WORDS.to_owned()];
+        let mut words = Vec::new();
         for device in &self.devices {
             words.extend(device.kernel_args.iter().map(|word| (*word).to_owned()));
         }
+        // The last console is the one that programs write to.
+        words.push(KERNEL_WORDS.to_owned());
         words.extend(self.words.iter().cloned());
         words.join(" ")
     }

@@ -1,5 +1,6 @@
 //! The claims, one file each.
 
+mod a_console_of_a_stock_guest_is_in_the_screenshot;
 mod a_crash_is_a_failure;
 mod a_dma_buf_is_not_populated_but_touched;
 mod a_dma_buf_of_the_host_is_a_blob_under_kvm;
@@ -66,6 +67,7 @@ const SINGLE: &[Scenario] = &[
     a_guest_reaches_a_program_beside_it::SCENARIO,
     a_nested_guest_boots_under_kvm::SCENARIO,
     a_stock_guest_shows_a_picture_on_our_device::SCENARIO,
+    a_console_of_a_stock_guest_is_in_the_screenshot::SCENARIO,
     a_host_blob_is_the_same_bytes_on_both_sides::SCENARIO,
     hundreds_of_blobs_live_at_once_and_leave_nothing::SCENARIO,
     cycles_of_a_blob_leave_nothing_behind::SCENARIO,

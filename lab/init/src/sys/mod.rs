@@ -4,6 +4,7 @@
 //! the conformance suite and the traps speak to the kernel themselves. This
 //! module is the only one of the crate with unsafe code.
 
+pub mod console;
 pub mod dma_buf;
 pub mod drm;
 pub mod ioctl;
