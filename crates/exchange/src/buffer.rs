@@ -118,6 +118,11 @@ impl Buffer {
         self.0.exporter.origin()
     }
 
+    /// What people should know about its memory.
+    pub fn note(&self) -> Option<&str> {
+        self.0.exporter.note()
+    }
+
     /// What the exporter offers.
     pub fn offer(&self) -> &Offer {
         &self.0.offer

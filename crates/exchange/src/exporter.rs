@@ -38,6 +38,11 @@ pub trait Exporter: Send + Sync {
         None
     }
 
+    /// What people should know about it: why it is not what it could be.
+    fn note(&self) -> Option<&str> {
+        None
+    }
+
     /// The buffer's size in bytes: not 0.
     fn size(&self) -> u64;
 

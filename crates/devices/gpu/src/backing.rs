@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use landbridge_exchange::Buffer;
-use landbridge_exchange::exporters::GuestPages;
+use landbridge_exchange::exporters::{GuestPages, Joiner};
 use landbridge_exchange::importers::cpu::CpuImport;
 use landbridge_exchange::importers::window::PAGE;
 use landbridge_exchange::ranges::{GuestPhysical, Range, RangeList};
+use landbridge_exchange::terms::MemoryModel;
 use landbridge_protocol_gpu::MemEntry;
 
 use crate::core::Core;
@@ -27,14 +28,43 @@ pub(crate) struct Backing {
 }
 
 impl Backing {
-    /// The guest memory of these entries: `size` bytes of it, or all.
-    pub(crate) fn new(core: &Core, entries: &[MemEntry], size: Option<u64>) -> Result<Self, Error> {
+    /// The guest memory of these entries that a resource is copied from:
+    /// `size` bytes of it, or all.
+    pub(crate) fn shadow(
+        core: &Core,
+        entries: &[MemEntry],
+        size: Option<u64>,
+    ) -> Result<Self, Error> {
+        Self::make(core, entries, size, None)
+    }
+
+    /// The guest memory of these entries that is a blob: a dma-buf where this
+    /// machine can make one.
+    pub(crate) fn blob(core: &Core, entries: &[MemEntry], size: u64) -> Result<Self, Error> {
+        Self::make(core, entries, Some(size), core.config.joiner.as_deref())
+    }
+
+    fn make(
+        core: &Core,
+        entries: &[MemEntry],
+        size: Option<u64>,
+        joiner: Option<&dyn Joiner>,
+    ) -> Result<Self, Error> {
         let list = merge(entries, core.config.bounds.ranges)?;
         let ranges = Held::take(core, list.as_slice().len())?;
         let size = size.unwrap_or(list.size());
         let pages = GuestPages::new(&*core.memory, list, size)?;
+        let join = || match joiner {
+            Some(joiner) => pages.joined_by(joiner),
+            None => pages,
+        };
+        // Paid for first: a dma-buf pins the guest's pages.
+        let (pinned, tenant) = (MemoryModel::Pinned, core.tenant());
+        let buffer = core
+            .exchange
+            .publish_with(size, pinned, tenant, || Ok(join()))?;
         Ok(Self {
-            buffer: core.exchange.publish(pages, core.tenant())?,
+            buffer,
             ranges,
             view: None,
         })

@@ -1,8 +1,10 @@
 //! What kind of GPU it is: outputs, mode, who pays, and the bounds of what a
 //! guest may ask for.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use landbridge_exchange::exporters::Joiner;
 use landbridge_exchange::exporters::host_memory::Kind;
 use landbridge_exchange::importers::window::PAGE;
 use landbridge_exchange::{KnownCaching, Tenant};
@@ -136,6 +138,7 @@ pub struct GpuConfig {
     pub(crate) tenant: Tenant,
     pub(crate) host_memory: Kind,
     pub(crate) host_caching: KnownCaching,
+    pub(crate) joiner: Option<Arc<dyn Joiner>>,
     pub(crate) bounds: Bounds,
 }
 
@@ -157,6 +160,7 @@ impl GpuConfig {
             tenant,
             host_memory: Kind::Memfd,
             host_caching: Kind::Memfd.caching(),
+            joiner: None,
             bounds: Bounds::default(),
         })
     }
@@ -174,6 +178,14 @@ impl GpuConfig {
     #[must_use]
     pub fn with_host_caching(mut self, caching: KnownCaching) -> Self {
         self.host_caching = caching;
+        self
+    }
+
+    /// The same GPU whose guest blobs are dma-bufs as far as `joiner` can make
+    /// them.
+    #[must_use]
+    pub fn with_joiner(mut self, joiner: Arc<dyn Joiner>) -> Self {
+        self.joiner = Some(joiner);
         self
     }
 

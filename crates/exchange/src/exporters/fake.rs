@@ -10,7 +10,8 @@ use crate::caching::{Caching, CachingSource, KnownCaching};
 use crate::error::Error;
 use crate::exporter::{Exporter, Memory};
 use crate::exporters::guest_pages::{GuestMemory, GuestPiece, NotGuestMemory};
-use crate::ranges::{GuestPhysical, Range, RangeList};
+use crate::exporters::joiner::Joiner;
+use crate::ranges::{File, GuestPhysical, Range, RangeList, RangeSlice};
 use crate::terms::{Direction, MemoryModel, Offer};
 
 const NAME: &str = "fake";
@@ -109,6 +110,28 @@ impl Exporter for FakeExporter {
 
     fn ranges(&self) -> Option<&RangeList<GuestPhysical>> {
         self.ranges.as_ref()
+    }
+}
+
+/// Joins ranges as long as they are few: a test aid. The memory that it makes
+/// is none of theirs.
+#[derive(Debug)]
+pub struct FakeJoiner {
+    /// The most ranges that it joins.
+    pub most: usize,
+}
+
+impl Joiner for FakeJoiner {
+    fn join(&self, files: RangeSlice<'_, File>) -> Result<Storage, landbridge_dmabuf::Error> {
+        let count = files.ranges().count();
+        if count > self.most {
+            return Err(landbridge_dmabuf::Error::OverLimit {
+                what: "ranges of a fake",
+                asked: count as u64,
+                limit: self.most as u64,
+            });
+        }
+        Storage::from_memfd(Memfd::create("joined", files.size(), Options::default())?)
     }
 }
 

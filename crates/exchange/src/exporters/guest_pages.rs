@@ -1,8 +1,9 @@
 //! Pages that a guest brought: a virtio-gpu backing list.
 //!
-//! The list's guest-physical ranges are merged, resolved to the files behind
-//! the guest's memory, and stitched together in one contiguous CPU view of the
-//! guest's own pages: nothing is copied.
+//! The list's guest-physical ranges are merged, and resolved to the files behind
+//! the guest's memory. Where a [`Joiner`] can, they become one dma-buf, which
+//! goes wherever dma-bufs go; else they are stitched together in one contiguous
+//! CPU view. Both are the guest's own pages: nothing is copied.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -12,10 +13,12 @@ use landbridge_dmabuf::{Access, CpuAccess as Bracket, Identity, Storage};
 use crate::caching::{Caching, CachingSource, KnownCaching};
 use crate::error::Error;
 use crate::exporter::{Exporter, Memory};
+use crate::exporters::joiner::Joiner;
 use crate::ranges::{BadRange, Contents, File, GuestPhysical, Notes, Provider, Range, RangeList};
 use crate::terms::{Direction, MemoryModel, Offer};
 
 const NAME: &str = "guest pages";
+const JOINED_NAME: &str = "udmabuf of guest pages";
 const PAGE: u64 = 4096;
 
 const CACHING: KnownCaching = KnownCaching {
@@ -62,9 +65,21 @@ pub trait GuestMemory: Send + Sync {
 #[derive(Debug)]
 pub struct GuestPages {
     ranges: RangeList<GuestPhysical>,
-    /// The same bytes in the files behind them.
+    /// The same bytes in the files behind them. Kept beside a dma-buf of them,
+    /// so that whoever handed the files out knows that they are in use.
     files: RangeList<File>,
     size: u64,
+    joined: Joined,
+}
+
+/// Whether the pages are one dma-buf.
+#[derive(Debug)]
+enum Joined {
+    /// Nobody asked.
+    Untried,
+    Yes(Storage),
+    /// Why not.
+    No(String),
 }
 
 impl GuestPages {
@@ -112,7 +127,29 @@ impl GuestPages {
             ranges: guest,
             files,
             size,
+            joined: Joined::Untried,
         })
+    }
+
+    /// The same pages as one dma-buf, if `joiner` can make it. If not, they
+    /// stay what they are, and [`Exporter::note`] says why.
+    #[must_use]
+    pub fn joined_by(mut self, joiner: &dyn Joiner) -> Self {
+        let whole = self.files.slice(0, self.size);
+        let whole = whole.filter(|_| self.size.is_multiple_of(PAGE));
+        self.joined = match whole.map(|files| joiner.join(files)) {
+            Some(Ok(storage)) => Joined::Yes(storage),
+            Some(Err(error)) => Joined::No(format!("no dma-buf: {error}")),
+            None => Joined::No("no dma-buf: it is not whole pages".to_owned()),
+        };
+        self
+    }
+
+    fn joined(&self) -> Option<&Storage> {
+        match &self.joined {
+            Joined::Yes(storage) => Some(storage),
+            Joined::Untried | Joined::No(_) => None,
+        }
     }
 
     /// The same bytes in the files behind the guest's pages; at least
@@ -131,7 +168,17 @@ fn refuse(reason: String) -> Error {
 
 impl Exporter for GuestPages {
     fn name(&self) -> &'static str {
-        NAME
+        match self.joined() {
+            Some(_) => JOINED_NAME,
+            None => NAME,
+        }
+    }
+
+    fn note(&self) -> Option<&str> {
+        match &self.joined {
+            Joined::No(reason) => Some(reason),
+            Joined::Untried | Joined::Yes(_) => None,
+        }
     }
 
     fn size(&self) -> u64 {
@@ -146,12 +193,16 @@ impl Exporter for GuestPages {
             writable: true,
             // The guest reaches its own pages whenever it likes.
             exclusive: false,
+            descriptor: self.joined().is_some(),
             ranges: true,
             ..Offer::NOTHING
         }
     }
 
     fn identity(&self) -> Option<Identity> {
+        if let Some(storage) = self.joined() {
+            return Some(storage.identity());
+        }
         // One file, or none that stands for the whole.
         match self.files.runs() {
             [run] => Identity::of(run.space()).ok(),
@@ -160,6 +211,9 @@ impl Exporter for GuestPages {
     }
 
     fn map(&self, access: Access) -> Result<Memory, Error> {
+        if let Some(storage) = self.joined() {
+            return Ok(Memory::Shared(storage.map(access)?));
+        }
         let missing = || refuse("it can't be mapped".to_owned());
         let pages = self.files.all().cpu().ok_or_else(missing)?;
         Ok(Memory::Stitched {
@@ -169,11 +223,14 @@ impl Exporter for GuestPages {
     }
 
     fn begin_access(&self, direction: Direction) -> Result<Bracket<'_>, Error> {
-        Ok(Bracket::unneeded(direction.into()))
+        match self.joined() {
+            Some(storage) => Ok(storage.begin_access(direction.into())?),
+            None => Ok(Bracket::unneeded(direction.into())),
+        }
     }
 
     fn storage(&self) -> Option<Storage> {
-        None
+        self.joined().cloned()
     }
 
     fn ranges(&self) -> Option<&RangeList<GuestPhysical>> {

@@ -4,7 +4,9 @@ pub mod fake;
 pub mod foreign;
 pub mod guest_pages;
 pub mod host_memory;
+pub mod joiner;
 
 pub use foreign::ForeignMemory;
 pub use guest_pages::GuestPages;
 pub use host_memory::HostMemory;
+pub use joiner::Joiner;

@@ -1,16 +1,16 @@
 //! Pages that a guest brought, seen as one buffer.
 
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use landbridge_dmabuf::{Access, Mapping, Piece};
+use landbridge_dmabuf::{Access, Mapping, Piece, Storage};
 use landbridge_exchange::error::Fault;
-use landbridge_exchange::exporters::GuestPages;
-use landbridge_exchange::exporters::fake::FakeGuestMemory;
+use landbridge_exchange::exporters::fake::{FakeGuestMemory, FakeJoiner};
 use landbridge_exchange::exporters::guest_pages::{GuestMemory, GuestPiece, NotGuestMemory};
+use landbridge_exchange::exporters::{GuestPages, Joiner};
 use landbridge_exchange::importers::cpu::CpuImport;
 use landbridge_exchange::importers::decoder::DecoderImport;
-use landbridge_exchange::ranges::{GuestPhysical, Range, RangeList};
+use landbridge_exchange::ranges::{File, GuestPhysical, Range, RangeList, RangeSlice};
 use landbridge_exchange::terms::Direction;
 use landbridge_exchange::{Buffer, Error, Exporter};
 use proptest::prelude::*;
@@ -192,6 +192,68 @@ fn a_guests_pages_are_never_exclusive_nor_lent() {
         error.to_string(),
         "guest window can't use guest pages: descriptor access is not offered"
     );
+}
+
+/// Remembers what it was asked for.
+#[derive(Debug, Default)]
+struct Asked(Mutex<Vec<(u64, u64)>>);
+
+impl Joiner for Asked {
+    fn join(&self, files: RangeSlice<'_, File>) -> Result<Storage, landbridge_dmabuf::Error> {
+        let asked = files
+            .ranges()
+            .map(|(range, _)| (range.start(), range.len()));
+        *self.0.lock().unwrap() = asked.collect();
+        FakeJoiner { most: 9 }.join(files)
+    }
+}
+
+#[test]
+fn pages_that_can_be_joined_are_one_buffer_with_a_descriptor() {
+    let (scene, guest) = (Scene::new(), guest());
+    // The last page is more than the buffer has.
+    let ranges = list(&[(HIGH, 2 * PAGE), (LOW, 3 * PAGE), (HIGH + 3 * PAGE, PAGE)]);
+    let joiner = Asked::default();
+    let pages = GuestPages::new(&guest, ranges, 4 * PAGE).unwrap();
+    let pages = pages.joined_by(&joiner);
+    let pieces = [(0, 2 * PAGE), (0, 2 * PAGE)];
+    assert_eq!(*joiner.0.lock().unwrap(), pieces);
+    assert_eq!(
+        (pages.name(), pages.note()),
+        ("udmabuf of guest pages", None)
+    );
+    let identity = pages.identity();
+    assert_eq!(identity, pages.storage().map(|storage| storage.identity()));
+    let buffer = scene.exchange.publish(pages, &scene.tenant).unwrap();
+    let map = scene.window.map(&buffer, 0, &scene.tenant).unwrap();
+    drop(map);
+    let cpu = CpuImport::attach(&buffer, "cpu", Direction::ReadWrite, &scene.tenant).unwrap();
+    let access = cpu.access(Direction::ReadWrite, NOW).unwrap();
+    assert_eq!(access.view().len() as u64, 4 * PAGE);
+}
+
+#[test]
+fn pages_that_can_not_be_joined_serve_as_they_are_and_say_why() {
+    let (scene, guest) = (Scene::new(), guest());
+    let ranges = [(LOW, PAGE), (HIGH, PAGE), (LOW + PAGE, PAGE)];
+    let pages = GuestPages::new(&guest, list(&ranges), 3 * PAGE).unwrap();
+    let pages = pages.joined_by(&FakeJoiner { most: 2 });
+    assert_eq!(pages.name(), "guest pages");
+    let note = pages.note().unwrap();
+    assert!(
+        note.starts_with("no dma-buf: ") && note.contains('3'),
+        "{note}"
+    );
+    assert!(!pages.offer().descriptor && pages.storage().is_none());
+    let buffer = scene.exchange.publish(pages, &scene.tenant).unwrap();
+    let cpu = CpuImport::attach(&buffer, "cpu", Direction::ReadWrite, &scene.tenant).unwrap();
+    let access = cpu.access(Direction::ReadWrite, NOW).unwrap();
+    access.view().write_at(8192, 7_u8).unwrap();
+    let theirs = page(&guest, LOW + PAGE);
+    assert_eq!(theirs.view().read_at::<u8>(0).unwrap(), 7);
+    let pages = GuestPages::new(&guest, list(&ranges), PAGE + 1).unwrap();
+    let pages = pages.joined_by(&FakeJoiner { most: 9 });
+    assert_eq!(pages.note(), Some("no dma-buf: it is not whole pages"));
 }
 
 proptest! {

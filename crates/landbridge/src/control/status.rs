@@ -210,6 +210,9 @@ pub struct BufferStatus {
     /// Whose memory it is, where the exporter does not tell.
     #[serde(default)]
     pub origin: Option<String>,
+    /// Why its memory is not what it could be.
+    #[serde(default)]
+    pub note: Option<String>,
     /// Its UUID, once it has one.
     pub uuid: Option<String>,
     /// What may happen to its memory.

@@ -141,6 +141,7 @@ fn buffer(buffer: &Buffer) -> BufferStatus {
         size: buffer.size(),
         exporter: buffer.exporter_name().to_owned(),
         origin: buffer.origin().map(str::to_owned),
+        note: buffer.note().map(str::to_owned),
         uuid: buffer.uuid().map(|uuid| uuid.to_string()),
         model: offer.model.to_string(),
         caching: offer.caching.map(|known| known.caching.to_string()),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use landbridge_device::Device;
 use landbridge_device_gpu::{Gpu, GpuConfig};
+use landbridge_dmabuf::Udmabuf;
 use landbridge_exchange::{Exchange, Tenant};
 use landbridge_transport::backend::Stopper;
 use landbridge_transport::{Backend, Error, Link};
@@ -61,7 +62,7 @@ impl Station {
     ) -> Self {
         let link = Link::new();
         let gpu = Arc::new(Gpu::new(
-            config,
+            with_joiner(config),
             exchange.clone(),
             link.memory(),
             link.mapper(),
@@ -149,6 +150,17 @@ impl Station {
     fn visits(&self) -> MutexGuard<'_, Visits> {
         // Plain assignments.
         self.visits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Guest blobs are dma-bufs where this machine has udmabuf.
+fn with_joiner(config: GpuConfig) -> GpuConfig {
+    match Udmabuf::open() {
+        Ok(udmabuf) => config.with_joiner(Arc::new(udmabuf)),
+        Err(error) => {
+            tracing::info!(%error, "guest blobs are stitched together");
+            config
+        }
     }
 }
 

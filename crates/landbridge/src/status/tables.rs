@@ -139,7 +139,7 @@ fn buffers(buffers: &[BufferStatus]) -> Option<Table> {
             buffer.buffer.to_string(),
             buffer.uuid.clone().unwrap_or_default(),
             Size(buffer.size).to_string(),
-            buffer.exporter.clone(),
+            exporter(buffer),
             buffer.model.clone(),
             caching(&buffer.caching, &buffer.caching_source),
             buffer.copied_bytes.to_string(),
@@ -172,6 +172,14 @@ fn shares(shares: &[ShareStatus]) -> Option<Table> {
         ]);
     }
     (!table.is_empty()).then_some(table)
+}
+
+/// Who owns the memory, and what there is to say about it.
+fn exporter(buffer: &BufferStatus) -> String {
+    match &buffer.note {
+        None => buffer.exporter.clone(),
+        Some(note) => format!("{}\n({note})", buffer.exporter),
+    }
 }
 
 #[cfg(test)]

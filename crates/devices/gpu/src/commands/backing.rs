@@ -15,7 +15,7 @@ use crate::scanouts::Darkened;
 /// Gives a resource its guest memory.
 pub(crate) fn attach(call: Call<'_>, list: &ResourceAttachBacking<'_>) -> Result<Response, Error> {
     let id = list.resource_id;
-    let (serial, size) = {
+    let (serial, needed) = {
         let state = call.state()?;
         let resource = state.resources.get(id)?;
         check(id, resource)?;
@@ -27,7 +27,10 @@ pub(crate) fn attach(call: Call<'_>, list: &ResourceAttachBacking<'_>) -> Result
             value: 0,
         });
     }
-    let backing = Backing::new(call.core, &list.entries, size)?;
+    let backing = match needed {
+        Needed::Blob(size) => Backing::blob(call.core, &list.entries, size)?,
+        Needed::Shadow(size) => Backing::shadow(call.core, &list.entries, size)?,
+    };
     let mut state = call.state()?;
     let resource = state.resources.same(id, serial)?;
     check(id, resource)?;
@@ -48,12 +51,20 @@ fn check(id: u32, resource: &Resource) -> Result<(), Error> {
     Ok(())
 }
 
-/// How much guest memory the resource takes: a blob its size, a 2D resource
-/// whatever comes, for transfers are checked against it.
-fn needed(resource: &Resource) -> Option<u64> {
+/// What guest memory is to a resource, and how much of it the resource takes.
+enum Needed {
+    /// It is the resource.
+    Blob(u64),
+    /// It is copied from. A 2D resource takes whatever comes, for transfers are
+    /// checked against it.
+    Shadow(Option<u64>),
+}
+
+fn needed(resource: &Resource) -> Needed {
     match resource.kind {
-        Kind::TwoD { .. } => None,
-        _ => Some(resource.size()),
+        Kind::TwoD { .. } => Needed::Shadow(None),
+        Kind::Guest { size, .. } => Needed::Blob(size),
+        _ => Needed::Shadow(Some(resource.size())),
     }
 }
 

@@ -25,8 +25,11 @@ pub(crate) fn create(call: Call<'_>, create: &ResourceCreateBlob<'_>) -> Result<
     let backing = if create.entries.is_empty() {
         // The specification allows a guest to attach it later.
         None
+    } else if create.mem == BlobMem::Guest {
+        Some(Backing::blob(call.core, &create.entries, create.size)?)
     } else {
-        Some(Backing::new(call.core, &create.entries, Some(create.size))?)
+        let size = Some(create.size);
+        Some(Backing::shadow(call.core, &create.entries, size)?)
     };
     let flags = create.flags;
     let kind = match create.mem {

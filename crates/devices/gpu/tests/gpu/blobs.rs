@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use landbridge_device_gpu::Mode;
 use landbridge_device_gpu::display::Event;
 use landbridge_dmabuf::Identity;
+use landbridge_exchange::exporters::fake::FakeJoiner;
 use landbridge_exchange::importers::decoder::DecoderImport;
 use landbridge_exchange::{Buffer, Error};
 use landbridge_protocol_gpu::{
@@ -237,6 +239,33 @@ fn a_cursor_is_shown_moved_and_hidden() {
             event(false, 0),
             event(true, 1),
             event(false, 1)
+        ]
+    );
+}
+
+#[test]
+fn a_guest_blob_is_a_dma_buf_where_it_can_be_and_a_shadow_never_is() {
+    let rig = Rig::with(Mode::HostVisible { window: WINDOW }, |config| {
+        config.with_joiner(Arc::new(FakeJoiner { most: 1 }))
+    });
+    let entries = [MemEntry::new(LOW, 4096), MemEntry::new(HIGH, 4096)];
+    rig.ok(&blob(BlobMem::Guest, 1, 4096, &entries[..1]));
+    rig.ok(&blob(BlobMem::Guest, 2, 8192, &entries));
+    rig.ok(&blob(BlobMem::Host3dGuest, 3, 4096, &entries[..1]));
+    let exporters = |rig: &Rig| {
+        let buffers = rig.exchange.buffers();
+        let told = buffers
+            .iter()
+            .map(|it| (it.exporter_name(), it.note().is_some()));
+        told.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        exporters(&rig),
+        [
+            ("udmabuf of guest pages", false),
+            ("guest pages", true),
+            ("guest pages", false),
+            ("memfd", false)
         ]
     );
 }
