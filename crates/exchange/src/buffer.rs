@@ -9,6 +9,7 @@ use landbridge_dmabuf::{Identity, Storage, SyncFile};
 use uuid::Uuid;
 
 use crate::attachment::Attachment;
+use crate::devices::unwatched;
 use crate::error::Error;
 use crate::events::What;
 use crate::exchange::Shared;
@@ -225,12 +226,7 @@ impl Buffer {
         if let Some(buffer) = storage.as_ref().and_then(Storage::dma_buf) {
             buffer.import_sync_file(fence_use(direction), &file)?;
         }
-        let fence = Fence::of_sync_file(label, file).map_err(|source| {
-            Error::Memory(landbridge_dmabuf::Error::Sys {
-                call: "watch a sync_file",
-                source,
-            })
-        })?;
+        let fence = Fence::of_sync_file(label, file).map_err(unwatched)?;
         self.reservation()
             .add_as(fence.clone(), Usage::of(direction));
         Ok(fence)

@@ -23,6 +23,7 @@
 pub mod attachment;
 pub mod buffer;
 pub mod caching;
+mod devices;
 pub mod error;
 pub mod events;
 pub mod exchange;

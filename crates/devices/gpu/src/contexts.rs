@@ -96,6 +96,12 @@ impl Contexts {
         }
     }
 
+    /// The resources that are attached to a context.
+    pub(crate) fn attached(&self, id: u32) -> Result<impl Iterator<Item = u32>, Error> {
+        let context = self.contexts.get(&id).ok_or(Error::NoContext(id))?;
+        Ok(context.resources.iter().copied())
+    }
+
     /// Id, name and number of attached resources of each.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &ContextName, usize)> {
         self.contexts

@@ -23,14 +23,15 @@ pub(crate) fn flush(call: Call<'_>, flush: ResourceFlush) -> Result<Task, Error>
     if !flush.rect.fits(width, height) {
         return Err(Error::Rectangle { width, height });
     }
-    let memory = resource.memory(flush.resource_id)?;
-    let writers = memory.reservation().pending(Usage::Write);
+    let memory = resource.memory(flush.resource_id)?.clone();
     let serial = resource.serial;
     let showing = state.scanouts.showing(serial);
     let lanes = Lanes {
         resource: Some(serial),
         scanouts: showing.fold(0, |bits, (id, _)| bits | bit(id)),
     };
+    drop(state);
+    let writers = memory.pending(Usage::Write)?;
     let life = call.life;
     Ok(Task::after(writers, lanes, move |core| {
         show(core, life, serial, flush.rect)

@@ -95,7 +95,9 @@ fn choose(
         layout: whole(resource)?.crop(rect)?,
         rect,
     };
-    let writers = resource.memory(id)?.reservation().pending(Usage::Write);
+    let memory = resource.memory(id)?.clone();
+    drop(state);
+    let writers = memory.pending(Usage::Write)?;
     let lanes = Lanes {
         resource: Some(picture.serial),
         scanouts: bit(scanout),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use landbridge_exchange::importers::cpu::CpuImport;
 use landbridge_exchange::terms::Direction;
-use landbridge_exchange::{Buffer, Usage};
+use landbridge_exchange::{Buffer, Fence, Usage};
 use landbridge_protocol_gpu::{Box3d, Rect, Response, Transfer3d, TransferToHost2d};
 
 use crate::commands::{Call, Outcome};
@@ -193,7 +193,9 @@ fn start(
         resource: Some(resource.serial),
         scanouts: 0,
     };
-    let fences = copy.fences(host, guest);
+    let (host, guest) = (host.clone(), guest.clone());
+    drop(state);
+    let fences = copy.fences(&host, &guest)?;
     Ok(Task::after(fences, lanes, move |core| copy.run(core)).into())
 }
 
@@ -221,15 +223,11 @@ impl Copy {
     }
 
     /// Others' work that must end first.
-    fn fences(&self, host: &Buffer, guest: &Buffer) -> Vec<landbridge_exchange::Fence> {
+    fn fences(&self, host: &Buffer, guest: &Buffer) -> Result<Vec<Fence>, Error> {
         let (host_direction, guest_direction) = self.directions();
-        let mut fences = host.reservation().pending(Usage::blocking(host_direction));
-        fences.extend(
-            guest
-                .reservation()
-                .pending(Usage::blocking(guest_direction)),
-        );
-        fences
+        let mut fences = host.pending(Usage::blocking(host_direction))?;
+        fences.append(&mut guest.pending(Usage::blocking(guest_direction))?);
+        Ok(fences)
     }
 
     fn run(&self, core: &Core) -> Result<Response, Error> {

@@ -1,5 +1,6 @@
 //! Fences, waiting for writers, and what happens when they never end.
 
+use std::borrow::Cow;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
@@ -8,7 +9,8 @@ use landbridge_device_gpu::display::Event;
 use landbridge_exchange::fence::Outcome;
 use landbridge_exchange::{Fence, FenceSignaller, Usage};
 use landbridge_protocol_gpu::{
-    Command, ContextInit, ContextName, ControlHeader, CtxCreate, ErrorCode, Rect, Response,
+    Command, ContextInit, ContextName, ControlHeader, CtxCreate, ErrorCode, Rect, ResourceRef,
+    Response, Submit3d,
 };
 
 use crate::harness::*;
@@ -170,6 +172,59 @@ fn rings_of_contexts_are_timelines_of_their_own() {
     );
     drop(writer);
     assert_eq!(response(&waiting), Response::OkNoData);
+}
+
+/// What the Linux driver sends for a fence alone.
+const NOTHING: Command<'static> = Command::Submit3d(Submit3d {
+    stream: Cow::Borrowed(&[]),
+});
+
+#[test]
+fn an_empty_stream_is_complete_when_the_work_on_its_contexts_resources_is() {
+    let (rig, _, writer) = busy(Bounds::default());
+    let create = Command::CtxCreate(CtxCreate {
+        init: ContextInit(0),
+        name: ContextName::default(),
+    });
+    for context in [1, 2] {
+        rig.ask_in(context, &create);
+    }
+    rig.ok(&create_2d(2, 4, 4));
+    rig.ask_in(
+        1,
+        &Command::CtxAttachResource(ResourceRef { resource_id: 1 }),
+    );
+    rig.ask_in(
+        2,
+        &Command::CtxAttachResource(ResourceRef { resource_id: 2 }),
+    );
+    let submit = |context, ring, fence| {
+        let header = ControlHeader::in_context(context).with_fence(fence);
+        rig.send(header.with_ring(ring), &NOTHING)
+    };
+    let first = submit(1, 0, 10);
+    let behind = rig.send(
+        ControlHeader::in_context(1).with_fence(11).with_ring(0),
+        &Command::GetDisplayInfo,
+    );
+    let elsewhere = submit(2, 0, 10);
+    assert_eq!(response(&elsewhere), Response::OkNoData, "an idle resource");
+    let (second, third) = (submit(1, 1, 12), submit(1, 1, 13));
+    // What begins after a submission does not hold it up.
+    let (fence, later) = Fence::new("decode frame 8");
+    rig.buffer(1).reservation().add_as(fence, Usage::Write);
+    for waiting in [&first, &behind, &second, &third] {
+        assert!(waiting.try_recv().is_err(), "the writer has not ended");
+    }
+    writer.signal(Outcome::Done);
+    assert_eq!(response(&first), Response::OkNoData);
+    assert!(matches!(response(&behind), Response::OkDisplayInfo(_)));
+    for (fence, answer) in [(12, second), (13, third)] {
+        let bytes = answer.recv_timeout(Duration::from_secs(60)).unwrap();
+        let (header, _) = Response::parse(&bytes).unwrap();
+        assert_eq!(header.fence(), Some(fence));
+    }
+    drop(later);
 }
 
 #[test]
