@@ -12,7 +12,7 @@ use landbridge_lab::conformance::{self, Matrix};
 use landbridge_lab::outcome::{Judgement, Outcome, Summary};
 use landbridge_lab::workshop::Workshop;
 use landbridge_lab_init::scenario::{Kernel, Scenario};
-use landbridge_lab_init::scenarios;
+use landbridge_lab_init::{benches, scenarios};
 
 use crate::workspace;
 
@@ -52,6 +52,12 @@ enum Command {
         )]
         modules: Vec<String>,
     },
+    /// Measures what `landbridge serve` costs a guest: part of no verdict.
+    Bench {
+        /// Shows the machine's console.
+        #[arg(long)]
+        console: bool,
+    },
     /// Writes a stock kernel and an initrd with busybox, to try a GPU with.
     Guest {
         /// Where to write `vmlinuz` and `initrd`.
@@ -80,6 +86,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Some(Command::List { json }) => list(*json),
         Some(Command::Conformance { bless }) => conformance_matrix(*bless),
         Some(Command::Shell { modules }) => shell(modules),
+        Some(Command::Bench { console }) => bench(*console),
         Some(Command::Guest { folder }) => guest(folder),
         Some(Command::Update) => {
             let artifacts = Artifacts::obtain(&folder()?, true)?;
@@ -181,6 +188,17 @@ fn shell(modules: &[String]) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+fn bench(console: bool) -> Result<ExitCode> {
+    let chosen: Vec<_> = benches::ALL.iter().collect();
+    let outcomes = outcomes(&chosen, console, |_| {})?;
+    print!("{}", Matrix::gather(&outcomes));
+    let summary = Summary::of(&outcomes);
+    if summary.failed > 0 {
+        outcomes.iter().for_each(|outcome| eprintln!("{outcome}"));
+    }
+    Ok(code(&summary))
 }
 
 fn guest(to: &Path) -> Result<ExitCode> {

@@ -7,6 +7,7 @@
 //! to build a machine that meets them.
 
 pub mod answers;
+pub mod benches;
 pub mod boot;
 pub mod checks;
 pub mod conformance;

@@ -111,6 +111,44 @@ impl Desk {
         })
     }
 
+    /// Writes to the host memory of the one blob of this size that the daemon
+    /// has, past the daemon and the guest.
+    ///
+    /// # Errors
+    /// When there is none, or more than one.
+    pub fn write_blob(&mut self, size: u64, at: u64, bytes: &[u8]) -> Result<()> {
+        let bytes = bytes.to_vec();
+        self.ask(&Question::WriteBlob { size, at, bytes }).map(drop)
+    }
+
+    /// Begins work on the one dma-buf of this size that the daemon has, as a
+    /// device of the host would: with a fence of the kernel on it.
+    ///
+    /// # Errors
+    /// When there is none, or more than one, or no vgem to lend the fence.
+    pub fn begin_work(&mut self, size: u64) -> Result<()> {
+        self.ask(&Question::BeginWork { size }).map(drop)
+    }
+
+    /// Writes these bytes as the work's result, and signals its fence.
+    ///
+    /// # Errors
+    /// When there is no work, or it took more than ten seconds.
+    pub fn end_work(&mut self, at: u64, bytes: &[u8]) -> Result<()> {
+        let bytes = bytes.to_vec();
+        self.ask(&Question::EndWork { at, bytes }).map(drop)
+    }
+
+    /// Sets a parameter of a module of the desk's kernel:
+    /// "udmabuf/parameters/size_limit_mb".
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn set_parameter(&mut self, name: &str, value: &str) -> Result<()> {
+        let (name, value) = (name.to_owned(), value.to_owned());
+        self.ask(&Question::Parameter { name, value }).map(drop)
+    }
+
     /// Descriptors and memory of the daemon, at rest.
     ///
     /// # Errors

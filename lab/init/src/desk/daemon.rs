@@ -1,10 +1,16 @@
 //! What the kernel knows about a process (Documentation/filesystems/proc.rst).
 
-use std::fs::{read, read_dir, read_to_string};
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions, read, read_dir, read_link, read_to_string};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
-use rustix::process::{Pid, Signal, kill_process};
+use anyhow::{Context as _, Result, ensure};
+use rustix::fs::SeekFrom;
+use rustix::process::{
+    Pid, PidfdFlags, PidfdGetfdFlags, Signal, kill_process, pidfd_getfd, pidfd_open,
+};
 
 use super::Held;
 
@@ -25,6 +31,55 @@ pub(super) fn look(pid: i32) -> Result<Held> {
         mappings: read_to_string(format!("/proc/{pid}/maps"))?.lines().count(),
         anonymous_kib: anonymous.parse()?,
     })
+}
+
+/// The memfd of the one host blob of this size that the process has.
+///
+/// # Errors
+/// When it has none, or several.
+pub(super) fn blob(pid: i32, size: u64) -> Result<File> {
+    // By inode: what is mapped in the window comes back from the VMM as memory
+    // of the machine, in descriptors of its own.
+    let mut found = BTreeMap::new();
+    for entry in read_dir(format!("/proc/{pid}/fd"))?.flatten() {
+        let link = read_link(entry.path()).unwrap_or_default();
+        if link.to_string_lossy().starts_with("/memfd:virtio-gpu blob") {
+            let path = entry.path();
+            let file = OpenOptions::new().read(true).write(true).open(path)?;
+            let metadata = file.metadata()?;
+            if metadata.len() == size {
+                found.insert(metadata.ino(), file);
+            }
+        }
+    }
+    ensure!(found.len() == 1, "{} blobs of {size} bytes", found.len());
+    found.pop_first().map(|(_, file)| file).context("no blob")
+}
+
+/// The one dma-buf of this size that the process has.
+///
+/// # Errors
+/// When it has none, or several, or may not be robbed of it.
+pub(super) fn dma_buf(pid: i32, size: u64) -> Result<OwnedFd> {
+    let process = Pid::from_raw(pid).context("no process has the number 0")?;
+    let process = pidfd_open(process, PidfdFlags::empty())?;
+    let mut found = BTreeMap::new();
+    for entry in read_dir(format!("/proc/{pid}/fd"))?.flatten() {
+        let link = read_link(entry.path()).unwrap_or_default();
+        if link.to_string_lossy().starts_with("/dmabuf") {
+            let number = entry.file_name().to_string_lossy().parse()?;
+            let file = pidfd_getfd(&process, number, PidfdGetfdFlags::empty())?;
+            let stat = rustix::fs::fstat(&file)?;
+            if rustix::fs::seek(&file, SeekFrom::End(0))? == size {
+                found.insert(stat.st_ino, file);
+            }
+        }
+    }
+    ensure!(found.len() == 1, "{} dma-bufs of {size} bytes", found.len());
+    found
+        .pop_first()
+        .map(|(_, file)| file)
+        .context("no dma-buf")
 }
 
 /// The QEMU whose sockets are in `folder`.

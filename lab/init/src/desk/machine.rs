@@ -44,6 +44,17 @@ pub const SERVE_ONE: &[&str] = &[
     "640x480",
 ];
 
+/// The same with an output as small as can be, for many pictures.
+pub const SERVE_SMALL: &[&str] = &[
+    "serve",
+    "--gpu",
+    "{run}/gpu0",
+    "--control",
+    "{run}/control",
+    "--outputs",
+    "160x120",
+];
+
 /// How a GPU is served that allows a few more than 300 maps.
 pub const SERVE_FEW_MAPS: &[&str] = &[
     "serve",

@@ -11,6 +11,7 @@ mod daemon;
 pub mod machine;
 mod monitor;
 mod program;
+mod work;
 
 pub use client::{Desk, Ran, Shot};
 pub use program::run;
@@ -44,6 +45,14 @@ enum Question {
     Daemon,
     /// What the machine's own QEMU holds.
     Vmm,
+    /// Write to the host memory of the one blob of this size.
+    WriteBlob { size: u64, at: u64, bytes: Vec<u8> },
+    /// Begin to write to the one dma-buf of this size, as a device would.
+    BeginWork { size: u64 },
+    /// Write that, and end it.
+    EndWork { at: u64, bytes: Vec<u8> },
+    /// Set a parameter of a module of the kernel that the desk runs on.
+    Parameter { name: String, value: String },
     /// Kill `landbridge serve` with SIGKILL.
     Kill,
     /// Start `landbridge serve` with these arguments, and wait until it serves.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use landbridge_inspect::{Config, Inspector};
 
 use super::monitor::Monitor;
+use super::work::Work;
 use super::{Answer, CONTROL, Question, RUN, Shared, daemon};
 use crate::exporters::{Access, Exported, of_this_machine};
 use crate::sys::memory::{How, Map, PAGE};
@@ -32,6 +33,7 @@ pub fn run(folder: &str, alone: bool) -> Result<()> {
         started: Vec::new(),
         monitor: None,
         shared: Vec::new(),
+        work: None,
     };
     // The machine is started when this socket is there, and connects to the
     // daemon's at once.
@@ -64,6 +66,7 @@ struct Program {
     monitor: Option<Monitor>,
     // Held for as long as the guest lives.
     shared: Vec<(Exported, Map)>,
+    work: Option<Work>,
 }
 
 impl Program {
@@ -77,6 +80,20 @@ impl Program {
             }
             Question::Daemon => answer.held = Some(daemon::look(self.pid()?)?),
             Question::Vmm => answer.held = Some(daemon::look(daemon::vmm(&self.folder)?)?),
+            Question::WriteBlob { size, at, bytes } => {
+                daemon::blob(self.pid()?, *size)?.write_all_at(bytes, *at)?;
+            }
+            Question::BeginWork { size } => {
+                let buffer = daemon::dma_buf(self.pid()?, *size)?;
+                self.work = Some(Work::begin(buffer, *size)?);
+            }
+            Question::EndWork { at, bytes } => {
+                let work = self.work.take().context("no work has begun")?;
+                work.end(*at, bytes)?;
+            }
+            Question::Parameter { name, value } => {
+                fs::write(Path::new("/sys/module").join(name), value)?;
+            }
             Question::Kill => self.kill()?,
             Question::Serve { arguments } => self.serve(arguments)?,
             Question::PretendQemu => {

@@ -22,7 +22,9 @@ mod an_ordinary_user_is_told_that_exporters_are_off_limits;
 mod blobs_are_refused_as_the_table_says;
 mod cycles_of_a_blob_leave_nothing_behind;
 mod every_dma_buf_is_listed;
+mod every_kind_of_blob_is_served_or_refused;
 mod exporters_are_as_written_down;
+mod fences_wait_for_work_on_the_host;
 mod foreign_buffers_are_shown_in_place;
 mod heaps_and_sync_files_refuse_what_the_table_says;
 mod hundreds_of_blobs_live_at_once_and_leave_nothing;
@@ -35,6 +37,7 @@ mod vfio_refuses_what_the_table_says;
 
 use std::sync::LazyLock;
 
+use crate::benches;
 use crate::scenario::Scenario;
 
 /// Every scenario, in the order in which they are listed.
@@ -43,6 +46,7 @@ pub static ALL: LazyLock<Vec<Scenario>> = LazyLock::new(|| {
         SINGLE,
         an_answer_equals_the_page_table::SCENARIOS,
         exporters_are_as_written_down::SCENARIOS,
+        &every_kind_of_blob_is_served_or_refused::SCENARIOS,
     ]
     .concat()
 });
@@ -74,14 +78,16 @@ const SINGLE: &[Scenario] = &[
     two_gpus_drive_four_displays::SCENARIO,
     foreign_buffers_are_shown_in_place::SCENARIO,
     a_dma_buf_of_the_host_is_a_blob_under_kvm::SCENARIO,
+    fences_wait_for_work_on_the_host::SCENARIO,
     a_crash_is_a_failure::SCENARIO,
     a_hang_is_a_failure::SCENARIO,
     a_kernel_panic_is_a_failure::SCENARIO,
     a_killed_machine_is_a_failure::SCENARIO,
 ];
 
-/// The scenario called `name`.
+/// The scenario, or the measurement, called `name`.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Scenario> {
-    ALL.iter().find(|scenario| scenario.name == name)
+    let all = ALL.iter().chain(benches::ALL);
+    all.into_iter().find(|scenario| scenario.name == name)
 }

@@ -92,6 +92,12 @@ impl Map {
         unsafe { self.start.wrapping_add(at).write_volatile(byte) }
     }
 
+    /// Its length in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.len
+    }
+
     /// Its address.
     #[must_use]
     pub fn address(&self) -> usize {

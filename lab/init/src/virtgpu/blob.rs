@@ -24,6 +24,9 @@ pub const SHAREABLE: u32 = 2;
 /// Other devices may have it, under its UUID.
 pub const CROSS_DEVICE: u32 = 4;
 
+/// The rings of a program's context.
+pub const RINGS: u64 = 2;
+
 /// What `GETPARAM` knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]
@@ -86,13 +89,16 @@ impl Card {
         call::param(&self.file, param as u64)
     }
 
-    /// Makes this file's context, with one ring and no capability set.
+    /// Makes this file's context, with [`RINGS`] rings and no capability set.
     ///
     /// # Errors
     /// What the kernel says; a second time it is EEXIST.
     pub fn context(&self) -> Result<(), Errno> {
         // VIRTGPU_CONTEXT_PARAM_NUM_RINGS
-        let rings = ContextParam { param: 2, value: 1 };
+        let rings = ContextParam {
+            param: 2,
+            value: RINGS,
+        };
         call::context_init(&self.file, &[rings])
     }
 

@@ -7,8 +7,8 @@ use rustix::io::Errno;
 
 use super::wire::{
     AddFramebuffer, CardResources, Close, ContextInit, ContextParam, CreateDumb, CrtcSet, Cursor,
-    DirtyFramebuffer, GetConnector, GetParam, GetProperty, GetPropertyBlob, HANDLE_TO_FD, MapDumb,
-    MapObject, ModeInfo, PageFlip, ResourceInfo, Wait,
+    DirtyFramebuffer, Execbuffer, GetConnector, GetParam, GetProperty, GetPropertyBlob,
+    HANDLE_TO_FD, MapDumb, MapObject, ModeInfo, PageFlip, ResourceInfo, Transfer, Wait,
 };
 use crate::sys::drm::{CLOEXEC, Prime, RDWR};
 use crate::sys::ioctl::{Argument, ioctl};
@@ -33,6 +33,7 @@ arguments!(
     MapObject,
     PageFlip,
     ResourceInfo,
+    Transfer,
     Wait
 );
 
@@ -170,6 +171,26 @@ pub(super) fn context_init(fd: impl AsFd, params: &[ContextParam]) -> Result<(),
     // SAFETY: the kernel only reads the parameters, of which there are as many
     // as the count says.
     unsafe { call(fd, ContextInit::OP, &mut init) }
+}
+
+/// `DRM_IOCTL_VIRTGPU_EXECBUFFER` with `commands`; flags, ring and fences are
+/// in `execute`. The fence that it makes, if asked for.
+pub(super) fn execute(
+    fd: impl AsFd,
+    mut execute: Execbuffer,
+    commands: &[u32],
+) -> Result<Option<OwnedFd>, Errno> {
+    execute.size = size_of_val(commands) as u32;
+    execute.command = commands.as_ptr().addr() as u64;
+    // SAFETY: the kernel only reads `size` bytes of commands, which is what
+    // there are; every other count is 0.
+    unsafe { call(fd, Execbuffer::OP, &mut execute)? };
+    if execute.flags & Execbuffer::FENCE_OUT == 0 {
+        return Ok(None);
+    }
+    // SAFETY: the ioctl succeeded and was told to make a fence, so this is a
+    // new descriptor that nobody else knows.
+    Ok(Some(unsafe { OwnedFd::from_raw_fd(execute.fence_fd) }))
 }
 
 /// Exports an object as a dma-buf that may be written.

@@ -9,11 +9,15 @@ mod blob;
 mod call;
 mod card;
 mod cursor;
+mod fence;
 mod kms;
 mod picture;
 mod wire;
 
-pub use blob::{Blob, CROSS_DEVICE, GUEST, HOST3D, HOST3D_GUEST, MAPPABLE, Made, Param, SHAREABLE};
+pub use blob::{
+    Blob, CROSS_DEVICE, GUEST, HOST3D, HOST3D_GUEST, MAPPABLE, Made, Param, RINGS, SHAREABLE,
+};
 pub use card::Card;
+pub use fence::Submission;
 pub use kms::{Connector, Mode, Screen};
 pub use picture::Picture;

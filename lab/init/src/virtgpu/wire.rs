@@ -273,6 +273,49 @@ impl ContextInit {
     pub(super) const OP: u32 = 0xc010_644b;
 }
 
+/// `struct drm_virtgpu_3d_transfer_to_host`, and `_from_host`.
+#[derive(Debug, Default, Clone, Copy)]
+#[repr(C)]
+pub(super) struct Transfer {
+    pub(super) bo_handle: u32,
+    /// x, y, z, width, height, depth.
+    pub(super) region: [u32; 6],
+    pub(super) level: u32,
+    pub(super) offset: u32,
+    pub(super) stride: u32,
+    pub(super) layer_stride: u32,
+}
+
+impl Transfer {
+    pub(super) const FROM_HOST: u32 = 0xc02c_6446;
+    pub(super) const TO_HOST: u32 = 0xc02c_6447;
+}
+
+/// `struct drm_virtgpu_execbuffer`.
+#[derive(Debug, Default, Clone, Copy)]
+#[repr(C)]
+pub(super) struct Execbuffer {
+    pub(super) flags: u32,
+    pub(super) size: u32,
+    pub(super) command: u64,
+    pub(super) bo_handles: u64,
+    pub(super) num_bo_handles: u32,
+    pub(super) fence_fd: i32,
+    pub(super) ring_idx: u32,
+    pub(super) syncobj_stride: u32,
+    pub(super) num_in_syncobjs: u32,
+    pub(super) num_out_syncobjs: u32,
+    pub(super) in_syncobjs: u64,
+    pub(super) out_syncobjs: u64,
+}
+
+impl Execbuffer {
+    pub(super) const OP: u32 = 0xc040_6442;
+    pub(super) const FENCE_IN: u32 = 1;
+    pub(super) const FENCE_OUT: u32 = 2;
+    pub(super) const RING: u32 = 4;
+}
+
 /// `DRM_IOCTL_VIRTGPU_RESOURCE_CREATE_BLOB`.
 pub(super) const CREATE_BLOB: u32 = 0xc030_644a;
 /// `DRM_IOCTL_PRIME_HANDLE_TO_FD`.
