@@ -2,6 +2,7 @@
 
 mod clip;
 mod lab;
+mod model;
 mod sanitizer;
 mod test;
 mod workspace;
@@ -22,6 +23,8 @@ enum Command {
     Test(test::Args),
     /// Boots real kernels and runs the lab's scenarios in them.
     Lab(lab::Args),
+    /// Runs the exchange under a model checker, longer than the tests do.
+    Model(model::Args),
     /// Runs the hostile guest under the address sanitizer.
     Sanitizer(sanitizer::Args),
     /// Makes the clip that the demo plays.
@@ -32,6 +35,7 @@ fn main() -> anyhow::Result<std::process::ExitCode> {
     match Cli::parse().command {
         Command::Test(args) => test::run(&args),
         Command::Lab(args) => lab::run(&args),
+        Command::Model(args) => model::run(&args),
         Command::Sanitizer(args) => sanitizer::run(&args),
         Command::Clip(args) => clip::run(&args),
     }

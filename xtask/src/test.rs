@@ -1,5 +1,5 @@
-//! `cargo xtask test`: every test of the workspace, the hostile guest again
-//! under the address sanitizer, then the lab.
+//! `cargo xtask test`: every test of the workspace, the exchange under a model
+//! checker, the hostile guest again under the address sanitizer, then the lab.
 
 use std::process::ExitCode;
 
@@ -19,6 +19,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     must_succeed(cargo().args(["test", "--workspace"]))?;
+    crate::model::run(&crate::model::Args::short())?;
     if !args.no_sanitizer {
         crate::sanitizer::run(&crate::sanitizer::Args::default())?;
     }

@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::events::What;
 use crate::exporter::Memory;
 use crate::importer::Importer;
+use crate::mutants::{Mutant, seeded};
 use crate::ranges::{GuestPhysical, RangeList};
 use crate::reservation::Record;
 use crate::tenant::{Charge, Resource, Tenant};
@@ -49,13 +50,11 @@ impl Attachment {
         tenant: &Tenant,
     ) -> Result<Self, Error> {
         let terms = buffer.ask(name, &importer.needs())?;
-        let holder = match terms.model() {
-            MemoryModel::Pinned => None,
-            model => match importer.holder() {
-                Some(holder) => Some(holder),
-                None => return Err(refusal(buffer, name, Unmet::NoHolder(model)).into()),
-            },
-        };
+        // Pinned memory can be lost too, so whoever can be told is told.
+        let holder = importer.holder();
+        if holder.is_none() && terms.model() != MemoryModel::Pinned {
+            return Err(refusal(buffer, name, Unmet::NoHolder(terms.model())).into());
+        }
         let mut charges = vec![tenant.charge(Resource::Attachments, 1)?];
         if terms.pins() {
             charges.push(tenant.charge(Resource::PinnedBytes, buffer.size())?);
@@ -171,7 +170,7 @@ impl Attachment {
         let memory = storage.exclusive()?;
         // A revocation that began before has not seen this hold; one that begins
         // from now on does.
-        if self.buffer.reservation().cuts() == cuts {
+        if self.buffer.reservation().cuts() == cuts || seeded(Mutant::StaleExclusive) {
             Ok(memory)
         } else {
             Err(self.buffer.not_there())

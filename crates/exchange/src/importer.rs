@@ -18,7 +18,7 @@ pub trait Importer {
     fn needs(&self) -> Needs;
 
     /// Who is told when the memory moves or goes. Needed for terms under which
-    /// it may.
+    /// it may; others are told of the exporter's death.
     fn holder(&self) -> Option<Arc<dyn Holder>> {
         None
     }

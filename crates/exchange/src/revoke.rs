@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::events::What;
 use crate::fence::{self, Fence, Outcome};
 use crate::holder::Holder;
+use crate::mutants::{Mutant, seeded};
 use crate::reservation::{Begun, Drained, Record, WaitTimeout};
 use crate::sync::thread;
 use crate::terms::MemoryModel;
@@ -107,7 +108,8 @@ impl Buffer {
                         held.push(record.name);
                     }
                 }
-                None => {}
+                // It holds pinned memory, and nobody told it that it might go.
+                None => held.push(record.name),
             }
         }
         for (answer, name) in asked {
@@ -156,6 +158,9 @@ impl Buffer {
 
     /// Has importers map the memory again; those that can't are cut off.
     pub(crate) fn follow_all(&self, importers: &[Record], deadline: Option<Instant>) {
+        if seeded(Mutant::NoFollow) {
+            return;
+        }
         let patience = fence::deadline(GRACE).max(deadline);
         let mut asked = Vec::new();
         for record in importers {

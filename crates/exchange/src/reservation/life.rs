@@ -17,6 +17,7 @@ use std::time::Instant;
 
 use crate::fence::Fence;
 use crate::holder::{Holder, Notice};
+use crate::mutants::{Mutant, seeded};
 use crate::reservation::{Reservation, Usage};
 use crate::sync::atomic::Ordering;
 use crate::terms::{Direction, Terms};
@@ -58,7 +59,7 @@ impl fmt::Display for Life {
 pub(crate) struct Record {
     pub(crate) name: String,
     pub(crate) terms: Terms,
-    /// `Some` unless its memory stays where it is.
+    /// `Some`, unless its memory stays where it is and it can't let go.
     pub(crate) holder: Option<Arc<dyn Holder>>,
 }
 
@@ -169,7 +170,7 @@ impl Reservation {
         loop {
             let seen = *self.0.pulse();
             let mut state = self.lock();
-            if !state.is_here() {
+            if !state.is_here() && !seeded(Mutant::LateJoin) {
                 return Err(NotThere);
             }
             if state.life == Life::Moving && record.terms.pins() {
@@ -198,7 +199,7 @@ impl Reservation {
         direction: Direction,
     ) -> Result<(Vec<Fence>, u64), NotThere> {
         let mut state = self.lock();
-        if !state.is_here() {
+        if !state.is_here() && !seeded(Mutant::LateEnter) {
             return Err(NotThere);
         }
         let before = state.add(fence, direction);
@@ -231,7 +232,7 @@ impl Reservation {
         let state = self.lock();
         let same =
             state.life == Life::Live && pass.moves == state.moves && pass.cuts == self.cuts();
-        same.then(keep)
+        (same || seeded(Mutant::StaleMapping)).then(keep)
     }
 
     /// Begins to take the memory away: from now on nobody comes in. Joins a
@@ -242,6 +243,9 @@ impl Reservation {
             let seen = *self.0.pulse();
             let mut state = self.lock();
             match state.life {
+                Life::Moving if seeded(Mutant::RevokeInMove) => {
+                    state.life = Life::Live;
+                }
                 Life::Live => {
                     state.hurry -= usize::from(hurrying);
                     state.life = Life::Revoking;
@@ -255,6 +259,7 @@ impl Reservation {
                     state.hurry -= usize::from(hurrying);
                     return Begun::Already;
                 }
+                Life::Revoking if seeded(Mutant::HalfRevoked) => return Begun::Already,
                 Life::Revoking => {
                     let earlier = match (state.deadline, deadline) {
                         (Some(there), Some(asked)) => Some(there.min(asked)),
@@ -294,7 +299,11 @@ impl Reservation {
         state.life = Life::Revoked { restorable };
         state.deadline = None;
         // Nobody who comes after a restoration waits for who was cut off.
-        let cut = std::mem::take(&mut state.fences);
+        let cut = if seeded(Mutant::StaleFences) {
+            Vec::new()
+        } else {
+            std::mem::take(&mut state.fences)
+        };
         drop(state);
         drop(cut);
         self.0.beat();
@@ -316,6 +325,10 @@ impl Reservation {
             match state.life {
                 Life::Live | Life::Moving => return Begun::Already,
                 Life::Revoked { restorable: false } => return Begun::No,
+                Life::Revoking if seeded(Mutant::EarlyRestore) => {
+                    state.life = Life::Restoring;
+                    return Begun::Yours(Vec::new());
+                }
                 Life::Revoked { restorable: true } => {
                     state.life = Life::Restoring;
                     return Begun::Yours(Vec::new());
@@ -355,12 +368,14 @@ impl Reservation {
                     let pins = |record: &&Record| record.terms.pins();
                     let pinned = state.importers.values().filter(pins);
                     let pinned: Vec<_> = pinned.map(|record| record.name.clone()).collect();
-                    if !pinned.is_empty() {
+                    if !pinned.is_empty() && !seeded(Mutant::MovePinned) {
                         return Begun::Pinned(pinned);
                     }
                     state.life = Life::Moving;
                     let fences = state.pending(Usage::Bookkeep);
-                    state.add_as(moving.clone(), Usage::Kernel);
+                    if !seeded(Mutant::NoKernelFence) {
+                        state.add_as(moving.clone(), Usage::Kernel);
+                    }
                     state.tell(Notice::Move);
                     return Begun::Yours(fences);
                 }
@@ -392,6 +407,13 @@ impl Reservation {
     /// Waits for `fences`: for a revocation until its deadline, for a move until
     /// `deadline` or until a revocation comes.
     pub(crate) fn drain(&self, fences: &[Fence], deadline: Option<Instant>) -> Drained {
+        let broken = match self.life() {
+            Life::Revoking => Mutant::Impatient,
+            _ => Mutant::MoveAtOnce,
+        };
+        if seeded(broken) {
+            return Drained::All;
+        }
         self.watch(fences);
         loop {
             let seen = *self.0.pulse();

@@ -1,6 +1,7 @@
 //! Several reservations at once.
 
 use crate::fence::Fence;
+use crate::mutants::{Mutant, seeded};
 use crate::reservation::life::State;
 use crate::reservation::{Reservation, Usage};
 use crate::sync::MutexGuard;
@@ -20,14 +21,16 @@ pub struct Locked<'a> {
 /// Locks all of `reservations`; one may occur more than once.
 pub fn lock_all<'a>(reservations: &[&'a Reservation]) -> Locked<'a> {
     let mut numbers: Vec<u64> = reservations.iter().map(|one| one.0.number).collect();
-    numbers.sort_unstable();
-    numbers.dedup();
+    if !seeded(Mutant::AnyOrder) {
+        numbers.sort_unstable();
+        numbers.dedup();
+    }
     let guards = numbers
         .iter()
         .filter_map(|number| reservations.iter().find(|one| one.0.number == *number))
         .map(|one| one.lock())
         .collect();
-    let place = |one: &&Reservation| numbers.partition_point(|number| *number < one.0.number);
+    let place = |one: &&Reservation| numbers.iter().take_while(|it| **it != one.0.number).count();
     Locked {
         guards,
         places: reservations.iter().map(place).collect(),

@@ -14,6 +14,7 @@ use crate::events::What;
 use crate::holder::{Holder, Notice};
 use crate::importers::window::book::Place;
 use crate::importers::window::{MapperError, Window, WindowError, WindowMap};
+use crate::mutants::{Mutant, seeded};
 use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use crate::tenant::{Resource, Tenant};
 use crate::terms::{Method, Refusal, Unmet};
@@ -221,6 +222,9 @@ impl Holder for Slot {
 
     /// Has the VMM unmap it, and keeps the place.
     fn cut_off(&self) -> Result<(), Error> {
+        if seeded(Mutant::ForgottenMap) && matches!(*self.lock(), State::Asking { .. }) {
+            return Ok(());
+        }
         let (state, result) = match self.take() {
             State::Mapped(held) if held.place.unmapping() => match held.unmap() {
                 Ok(place) | Err((Some(place), _)) => (withdrawn(place), Ok(())),

@@ -1,0 +1,145 @@
+//! An exporter that looks at who is left whenever it is called.
+
+use std::sync::Arc;
+
+use landbridge_dmabuf::memfd::Options;
+use landbridge_dmabuf::{Access, CpuAccess, Identity, Memfd, Storage};
+use landbridge_exchange::exporter::Memory;
+use landbridge_exchange::exporters::fake::FakeExporter;
+use landbridge_exchange::exporters::host_memory::Kind;
+use landbridge_exchange::importers::window::PAGE;
+use landbridge_exchange::ranges::{GuestPhysical, RangeList};
+use landbridge_exchange::terms::{Direction, MemoryModel, Offer};
+use landbridge_exchange::{Error, Exporter};
+use shuttle::sync::Mutex;
+use shuttle::sync::atomic::{AtomicBool, Ordering};
+
+/// One page that is restorable or movable, and has no checks of its own: what
+/// must not happen is for the exchange to prevent.
+pub(crate) struct Watched {
+    model: MemoryModel,
+    seen: Arc<Seen>,
+}
+
+/// What the exporter knows, for others to look at.
+#[derive(Default)]
+pub(crate) struct Seen {
+    storage: Mutex<Option<Storage>>,
+    /// Bytes were left to a decoder that took too long.
+    pub(crate) abandoned: AtomicBool,
+}
+
+impl Seen {
+    pub(crate) fn storage(&self) -> Storage {
+        self.storage.lock().unwrap().clone().unwrap()
+    }
+}
+
+impl Watched {
+    pub(crate) fn new(model: MemoryModel, seen: &Arc<Seen>) -> Self {
+        *seen.storage.lock().unwrap() = Some(fresh());
+        Self {
+            model,
+            seen: Arc::clone(seen),
+        }
+    }
+
+    fn now(&self) -> Storage {
+        self.seen.storage()
+    }
+
+    /// Others may run here, as they may during a system call.
+    fn somebody_else(&self) {
+        drop(self.seen.storage.lock().unwrap());
+    }
+
+    fn replace(&self, storage: Storage) {
+        let old = self.seen.storage.lock().unwrap().replace(storage);
+        drop(old);
+    }
+}
+
+fn fresh() -> Storage {
+    let memfd = Memfd::create("watched", PAGE, Options::default()).unwrap();
+    Storage::from_memfd(memfd).unwrap()
+}
+
+impl Exporter for Watched {
+    fn name(&self) -> &'static str {
+        "watched"
+    }
+
+    fn size(&self) -> u64 {
+        PAGE
+    }
+
+    fn offer(&self) -> Offer {
+        Offer {
+            model: self.model,
+            ranges: false,
+            dma: false,
+            ..FakeExporter::EVERYTHING
+        }
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        Some(self.now().identity())
+    }
+
+    fn map(&self, access: Access) -> Result<Memory, Error> {
+        let storage = self.now();
+        self.somebody_else();
+        Ok(Memory::Shared(storage.map(access)?))
+    }
+
+    fn begin_access(&self, direction: Direction) -> Result<CpuAccess<'_>, Error> {
+        Ok(self.now().begin_access(direction.into())?)
+    }
+
+    fn storage(&self) -> Option<Storage> {
+        Some(self.now())
+    }
+
+    fn ranges(&self) -> Option<&RangeList<GuestPhysical>> {
+        None
+    }
+
+    fn revoke(&self, held: &[String]) -> Result<(), Error> {
+        self.somebody_else();
+        let old = self.now();
+        if held.is_empty() {
+            return Ok(());
+        }
+        // Somebody is left: whoever it is keeps the old memory.
+        let next = fresh();
+        if !old.holders().exclusive {
+            let (from, to) = (old.map(Access::ReadOnly)?, next.map(Access::ReadWrite)?);
+            to.view().copy_from_view(0, from.view())?;
+        } else {
+            self.seen.abandoned.store(true, Ordering::SeqCst);
+        }
+        self.replace(next);
+        Ok(())
+    }
+
+    fn relocate(&self, _: Kind, hurried: &dyn Fn() -> bool) -> Result<(), Error> {
+        let (old, next) = (self.now(), fresh());
+        assert_eq!(old.holders().loans, 0, "pinned memory is moved");
+        assert!(!old.holders().exclusive, "memory is moved under a decoder");
+        let (from, to) = (old.map(Access::ReadOnly)?, next.map(Access::ReadWrite)?);
+        for at in [0, 2048] {
+            if hurried() {
+                return Err(Error::Export {
+                    exporter: "watched",
+                    reason: "hurried".to_owned(),
+                });
+            }
+            self.somebody_else();
+            let half = from.view().sub(at, 2048)?;
+            to.view().copy_from_view(at, half)?;
+        }
+        drop((from, to));
+        self.replace(next);
+        Ok(())
+    }
+}

@@ -1,0 +1,35 @@
+//! `cargo xtask model`: the exchange under a model checker.
+//!
+//! The same cases as a test run has, with many more orders of each.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::workspace::{cargo, must_succeed};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// How many orders of each case are tried.
+    #[arg(long, value_name = "N", default_value_t = 2000)]
+    orders: usize,
+}
+
+impl Args {
+    /// What a test run tries: a minute's worth.
+    pub(crate) fn short() -> Self {
+        Self { orders: 40 }
+    }
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    must_succeed(
+        cargo()
+            .args(["test", "--package", "landbridge-exchange"])
+            .args(["--features", "model", "--test", "model"])
+            .env("LANDBRIDGE_MODEL_ORDERS", args.orders.to_string())
+            // A seeded bug is found by a panic, thousands of which have a trace.
+            .env("RUST_BACKTRACE", "0"),
+    )?;
+    Ok(ExitCode::SUCCESS)
+}
