@@ -187,6 +187,21 @@ impl Buffer {
             .collect()
     }
 
+    /// Whether its memory is there: before work that would fail otherwise, but
+    /// not under a guard, it may go away the next moment.
+    ///
+    /// # Errors
+    /// [`Error::Revoked`] where it is not.
+    pub fn check_there(&self) -> Result<(), Error> {
+        match self.life() {
+            Life::Live | Life::Moving => Ok(()),
+            life => Err(Error::Revoked {
+                buffer: self.id(),
+                life,
+            }),
+        }
+    }
+
     /// What is happening to its memory.
     pub fn life(&self) -> Life {
         self.reservation().life()

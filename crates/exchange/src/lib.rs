@@ -34,11 +34,8 @@ pub mod holder;
 pub mod importer;
 pub mod importers;
 mod memories;
-#[cfg(feature = "model")]
+#[doc(hidden)]
 pub mod mutants;
-#[cfg(not(feature = "model"))]
-#[expect(dead_code, reason = "seeded by the model checker only")]
-mod mutants;
 pub mod ranges;
 pub mod registry;
 pub mod relocate;

@@ -41,23 +41,22 @@ pub enum Mutant {
 }
 
 #[cfg(feature = "model")]
-static SEEDED: std::sync::Mutex<Option<Mutant>> = std::sync::Mutex::new(None);
+std::thread_local! {
+    // The checker runs all threads of a test on the one that started it, so tests
+    // don't see each other's seeds.
+    static SEEDED: std::cell::Cell<Option<Mutant>> = const { std::cell::Cell::new(None) };
+}
 
 /// Breaks a rule from now on, or none.
 #[cfg(feature = "model")]
 pub fn seed(mutant: Option<Mutant>) {
-    *SEEDED
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner) = mutant;
+    SEEDED.set(mutant);
 }
 
 /// Whether to break this rule.
 #[cfg(feature = "model")]
 pub(crate) fn seeded(mutant: Mutant) -> bool {
-    let seeded = SEEDED
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
-    *seeded == Some(mutant)
+    SEEDED.get() == Some(mutant)
 }
 
 /// Whether to break this rule: never.

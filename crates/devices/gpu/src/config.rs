@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use landbridge_exchange::exporters::Joiner;
 use landbridge_exchange::exporters::host_memory::Kind;
+use landbridge_exchange::importers::scanout::Failing;
 use landbridge_exchange::importers::window::PAGE;
+use landbridge_exchange::terms::MemoryModel;
 use landbridge_exchange::{KnownCaching, Tenant};
 use landbridge_protocol_gpu::MAX_SCANOUTS;
 
@@ -139,6 +141,8 @@ pub struct GpuConfig {
     pub(crate) host_memory: Kind,
     pub(crate) host_caching: KnownCaching,
     pub(crate) joiner: Option<Arc<dyn Joiner>>,
+    pub(crate) host_model: MemoryModel,
+    pub(crate) scanouts: Failing,
     pub(crate) bounds: Bounds,
 }
 
@@ -161,6 +165,8 @@ impl GpuConfig {
             host_memory: Kind::Memfd,
             host_caching: Kind::Memfd.caching(),
             joiner: None,
+            host_model: MemoryModel::Pinned,
+            scanouts: Failing::Allowed,
             bounds: Bounds::default(),
         })
     }
@@ -186,6 +192,21 @@ impl GpuConfig {
     #[must_use]
     pub fn with_joiner(mut self, joiner: Arc<dyn Joiner>) -> Self {
         self.joiner = Some(joiner);
+        self
+    }
+
+    /// The same GPU with host memory that may be taken away or moved.
+    #[must_use]
+    pub fn with_host_model(mut self, model: MemoryModel) -> Self {
+        self.host_model = model;
+        self
+    }
+
+    /// The same GPU with scanouts that must not fail, and so refuse memory that
+    /// may be taken away; or with such as may, which show nothing then.
+    #[must_use]
+    pub fn with_scanouts(mut self, failing: Failing) -> Self {
+        self.scanouts = failing;
         self
     }
 

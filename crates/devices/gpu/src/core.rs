@@ -15,7 +15,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use landbridge_exchange::exporters::HostMemory;
 use landbridge_exchange::exporters::guest_pages::GuestMemory;
 use landbridge_exchange::importers::window::Window;
-use landbridge_exchange::terms::MemoryModel;
 use landbridge_exchange::{Buffer, Exchange, Tenant};
 use landbridge_protocol_gpu::{ControlHeader, Features};
 
@@ -97,8 +96,11 @@ impl Core {
     /// Host memory for a resource: paid for before it is allocated.
     pub(crate) fn allocate(&self, name: &str, size: u64) -> Result<Buffer, Error> {
         let (kind, caching) = (self.config.host_memory, self.config.host_caching);
-        let make = || Ok(HostMemory::allocate(name, size, kind)?.with_caching(caching));
-        let model = MemoryModel::Pinned;
+        let model = self.config.host_model;
+        let make = || {
+            let memory = HostMemory::allocate(name, size, kind)?;
+            Ok(memory.with_caching(caching).of_model(model))
+        };
         Ok(self
             .exchange
             .publish_with(size, model, self.tenant(), make)?)

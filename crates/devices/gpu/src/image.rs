@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landbridge_exchange::importers::CpuAccess;
-use landbridge_exchange::importers::scanout::ScanoutImport;
+use landbridge_exchange::importers::scanout::{Failing, ScanoutImport};
 use landbridge_exchange::{Buffer, Error as ExchangeError, Tenant};
 use landbridge_protocol_gpu::{Format, Rect};
 
@@ -136,10 +136,11 @@ impl Image {
         buffer: &Buffer,
         layout: Layout,
         scanout: u32,
+        failing: Failing,
         tenant: &Tenant,
     ) -> Result<Self, Error> {
         Ok(Self {
-            import: Arc::new(ScanoutImport::attach(buffer, scanout, tenant)?),
+            import: Arc::new(ScanoutImport::attach_as(buffer, scanout, failing, tenant)?),
             layout,
         })
     }

@@ -289,6 +289,11 @@ fn a_vmm_that_never_answers_keeps_neither_the_memory_nor_the_revoker() {
     // It has nothing of ours any more.
     mapping.unmap().unwrap();
     window.reset();
+    drop((window, cpu, buffer));
+    // Those who were left behind with the question end by themselves.
+    while !scene.exchange.buffers().is_empty() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A bug seeded in each rule is found.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use landbridge_exchange::mutants::{Mutant, seed};
 use landbridge_exchange::reservation::lock_all;
@@ -14,12 +14,8 @@ use crate::world::Act;
 /// More than are ever needed.
 const ORDERS: usize = 6_000;
 
-/// One at a time: a seed is everybody's.
-static SEED: Mutex<()> = Mutex::new(());
-
 /// Whether `test` fails with this bug, and not without it.
 fn is_found(mutant: Mutant, test: impl Fn(usize)) {
-    let _alone = SEED.lock().unwrap_or_else(PoisonError::into_inner);
     test(40);
     seed(Some(mutant));
     let result = catch_unwind(AssertUnwindSafe(|| test(ORDERS)));

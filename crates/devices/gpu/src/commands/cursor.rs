@@ -49,7 +49,8 @@ fn shape(call: Call<'_>, scanout: u32, id: u32) -> Result<(Image, u64), Error> {
         let layout = layout(id, resource)?;
         (resource.memory(id)?.clone(), layout, resource.serial)
     };
-    let image = Image::attach(&buffer, layout, scanout, call.core.tenant())?;
+    let failing = call.core.config.scanouts;
+    let image = Image::attach(&buffer, layout, scanout, failing, call.core.tenant())?;
     Ok((image, serial))
 }
 

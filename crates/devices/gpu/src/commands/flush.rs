@@ -45,6 +45,10 @@ fn show(core: &Core, life: u64, serial: u64, flushed: Rect) -> Result<Response, 
         .showing(serial)
         .filter_map(|(id, shown)| Some((id, shown.image.clone(), shown.damage(flushed)?)))
         .collect();
+    for (_, image, _) in &pictures {
+        // Nobody is shown what is not there.
+        image.buffer().check_there()?;
+    }
     for (scanout, image, damage) in pictures {
         core.metrics.flushes.add(1);
         core.display.flushed(scanout, &image, damage);

@@ -155,10 +155,13 @@ fn attach(core: &Core, picture: &Picture) -> Result<Image, Error> {
         let attached = seen.or_else(|| shown.map(|shown| shown.image.clone()));
         match attached {
             Some(image) if image.buffer().id() == buffer.id() => {
+                buffer.check_there().map_err(Error::from)?;
                 return Ok(image.with_layout(picture.layout));
             }
             _ => buffer,
         }
     };
-    Image::attach(&buffer, picture.layout, picture.scanout, core.tenant())
+    let failing = core.config.scanouts;
+    let (layout, scanout) = (picture.layout, picture.scanout);
+    Image::attach(&buffer, layout, scanout, failing, core.tenant())
 }

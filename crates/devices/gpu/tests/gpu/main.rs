@@ -9,5 +9,6 @@ mod host_objects;
 mod hostile;
 mod order;
 mod property;
+mod revoke;
 mod twod;
 mod window;
