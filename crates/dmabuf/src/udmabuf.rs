@@ -138,6 +138,21 @@ impl Udmabuf {
         Ok(DmaBuf::adopt(fd, memfd.is_secluded()))
     }
 
+    /// The same, keeping the memfd within the buffer: the kernel can't pin a
+    /// udmabuf for a device through its mapping, but it can the memfd's pages.
+    ///
+    /// # Errors
+    /// As for [`Udmabuf::create_list`].
+    pub fn wrap_keeping(&self, memfd: Memfd) -> Result<DmaBuf> {
+        let item = Item {
+            fd: memfd.quietly(),
+            offset: 0,
+            len: memfd.size()?,
+        };
+        let fd = self.make(&[item])?;
+        Ok(DmaBuf::adopt(fd, memfd.is_secluded()).keeping(memfd))
+    }
+
     fn make(&self, items: &[Item<'_>]) -> Result<OwnedFd> {
         let merged = merge(items)?;
         check(&merged, self.limits())?;

@@ -196,10 +196,42 @@ impl Attachment {
         }
     }
 
+    /// A descriptor, handed to `keep`, which runs under the reservation lock: the
+    /// importer's holder is told of everything from then on, and takes the
+    /// descriptor back when the memory goes or moves. Waits while the memory is
+    /// being moved.
+    ///
+    /// # Errors
+    /// [`Error::Revoked`] where the memory is not there.
+    pub fn lend_to<R>(&self, keep: impl FnOnce(Loan) -> R) -> Result<R, Error> {
+        let reservation = self.buffer.reservation();
+        let mut keep = Some(keep);
+        loop {
+            let pass = reservation.pass().map_err(|_| self.buffer.not_there())?;
+            let mut loan = Some(self.lend()?);
+            let kept = reservation.if_still(pass, || {
+                let keep = keep.take()?;
+                loan.take().map(keep)
+            });
+            if let Some(kept) = kept.flatten() {
+                return Ok(kept);
+            }
+            // Nobody has seen it.
+            if let Some(loan) = loan {
+                loan.unused();
+            }
+        }
+    }
+
     /// A descriptor for another process to map. The importer's holder takes it
     /// back when the memory is revoked.
     pub fn lend(&self) -> Result<Loan, Error> {
-        Ok(self.storage(Method::Descriptor)?.lend()?)
+        // Pages are pinned through a descriptor, too.
+        let method = match self.terms.method() {
+            Method::Pages => Method::Pages,
+            _ => Method::Descriptor,
+        };
+        Ok(self.storage(method)?.lend()?)
     }
 
     fn storage(&self, method: Method) -> Result<Storage, Error> {

@@ -99,6 +99,14 @@ pub enum Error {
         /// When a move is possible again.
         retry_after: Duration,
     },
+    /// A call into the kernel that takes memory away hangs: somebody who holds the
+    /// memory has not let go, a fence of a dma-buf say. It goes on, and others
+    /// are refused until it is done; a retry can help.
+    #[error("the kernel waits for who holds the device's memory: not done in {limit:?}")]
+    Stuck {
+        /// How long it was waited for.
+        limit: Duration,
+    },
     /// The memory could not be allocated, mapped or bracketed.
     #[error(transparent)]
     Memory(#[from] Memory),
@@ -116,9 +124,11 @@ impl Error {
             | Self::Promised(_)
             | Self::MoveRate { .. } => Fault::Asker,
             Self::Window(error) => error.fault(),
-            Self::Timeout(_) | Self::Revoked { .. } | Self::Pinned { .. } | Self::Busy(_) => {
-                Fault::Peer
-            }
+            Self::Timeout(_)
+            | Self::Revoked { .. }
+            | Self::Pinned { .. }
+            | Self::Stuck { .. }
+            | Self::Busy(_) => Fault::Peer,
             Self::StillHeld { .. } => Fault::Host,
             Self::Memory(error) => fault_of_memory(error),
         }
@@ -128,7 +138,11 @@ impl Error {
     /// its caller.
     pub fn may_pass(&self) -> bool {
         match self {
-            Self::Timeout(_) | Self::Pinned { .. } | Self::Busy(_) | Self::MoveRate { .. } => true,
+            Self::Timeout(_)
+            | Self::Pinned { .. }
+            | Self::Stuck { .. }
+            | Self::Busy(_)
+            | Self::MoveRate { .. } => true,
             Self::Revoked { life, .. } => *life != Life::Revoked { restorable: false },
             Self::Memory(error) => error.may_pass(),
             Self::Window(error) => error.may_pass(),

@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Result};
 use crate::identity::Identity;
+use crate::memfd::Memfd;
 use crate::sys;
 use crate::sys::uapi::NAME_LEN;
 
@@ -34,6 +35,8 @@ pub struct DmaBuf {
     ops: DmaBufOps,
     /// Whether somebody else may have a descriptor of this memory.
     exposed: AtomicBool,
+    /// The memfd whose pages they are, where it was kept.
+    pages: Option<Memfd>,
 }
 
 /// What can be done with a dma-buf without seeing its descriptor.
@@ -49,7 +52,22 @@ impl DmaBuf {
         Self {
             ops: DmaBufOps { fd },
             exposed: AtomicBool::new(!secluded),
+            pages: None,
         }
+    }
+
+    /// Keeps the memfd whose pages they are.
+    pub(crate) fn keeping(self, memfd: Memfd) -> Self {
+        Self {
+            pages: Some(memfd),
+            ..self
+        }
+    }
+
+    /// The memfd whose pages they are, for uses within this crate that keep no
+    /// duplicate.
+    pub(crate) fn pages(&self) -> Option<BorrowedFd<'_>> {
+        self.pages.as_ref().map(Memfd::quietly)
     }
 
     /// Another descriptor of the same buffer.

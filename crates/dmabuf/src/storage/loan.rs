@@ -6,7 +6,10 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::error::{Error, Result};
+use crate::mapping::{Access, Mapping, Piece};
 use crate::storage::Inner;
 
 /// The descriptor of a buffer's memory, lent to another party.
@@ -18,6 +21,8 @@ use crate::storage::Inner;
 #[must_use = "a loan that is dropped without proof leaves the memory shared for ever"]
 pub struct Loan {
     storage: Arc<Inner>,
+    /// Whether its descriptor was ever borrowed.
+    seen: AtomicBool,
     proven: bool,
 }
 
@@ -50,6 +55,7 @@ impl Loan {
     pub(super) fn new(storage: Arc<Inner>) -> Self {
         Self {
             storage,
+            seen: AtomicBool::new(false),
             proven: false,
         }
     }
@@ -60,14 +66,28 @@ impl Loan {
         self.storage.size
     }
 
+    /// A mapping through which the kernel can pin the pages, for uses within this
+    /// crate that end before the loan does.
+    pub(crate) fn map_pages(&self, access: Access) -> Result<Mapping> {
+        let fd = self.storage.pages().ok_or(Error::NotPinnable)?;
+        Mapping::of(&Piece::new(&fd, 0, self.size()), access)
+    }
+
     /// Takes the loan off the ledger.
     pub fn returned(mut self, _proof: LetGo) {
         self.proven = true;
+    }
+
+    /// Takes the loan off the ledger if its descriptor was never borrowed, which
+    /// is proof enough. Otherwise it is dropped.
+    pub fn unused(mut self) {
+        self.proven = !*self.seen.get_mut();
     }
 }
 
 impl AsFd for Loan {
     fn as_fd(&self) -> BorrowedFd<'_> {
+        self.seen.store(true, Ordering::Relaxed);
         self.storage.descriptor()
     }
 }

@@ -163,6 +163,13 @@ impl Storage {
         self.inner.secluded
     }
 
+    /// Whether the kernel can pin its pages for a device: a memfd's, and those of
+    /// a udmabuf that [kept its memfd](crate::Udmabuf::wrap_keeping).
+    #[must_use]
+    pub fn is_pinnable(&self) -> bool {
+        self.inner.pages().is_some()
+    }
+
     /// Who reaches it now.
     #[must_use]
     pub fn holders(&self) -> Holders {
@@ -249,6 +256,14 @@ impl Inner {
         match &self.memory {
             Memory::Memfd(memfd) => memfd.quietly(),
             Memory::DmaBuf(buffer) => buffer.quietly(),
+        }
+    }
+
+    /// A descriptor through whose mapping the kernel can pin the pages.
+    fn pages(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+        match &self.memory {
+            Memory::Memfd(memfd) => Some(memfd.quietly()),
+            Memory::DmaBuf(buffer) => buffer.pages(),
         }
     }
 

@@ -241,3 +241,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_loan_that_nobody_saw_ends_without_proof() {
+    let storage = storage();
+    storage.lend().unwrap().unused();
+    assert!(storage.holders().is_none());
+    let seen = storage.lend().unwrap();
+    let _ = seen.as_fd();
+    seen.unused();
+    assert_eq!(storage.holders().lost_loans, 1);
+}

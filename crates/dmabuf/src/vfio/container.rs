@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::fs::{Mode, OFlags};
 
 use crate::error::{Error, Result};
-use crate::mapping::{Access, Mapping, Piece};
+use crate::mapping::{Access, Mapping};
 use crate::storage::{LetGo, Loan};
 use crate::sys::vfio as sys;
 use crate::vfio::Device;
@@ -96,7 +96,7 @@ impl Container {
 
     /// Pins all of the memory that `loan` lends and maps it at `iova`, until the
     /// map is dropped. The kernel pins through a mapping of ordinary pages: a
-    /// memfd's.
+    /// memfd's, for a udmabuf the one that it [kept](crate::Udmabuf::wrap_keeping).
     ///
     /// # Errors
     /// [`Error::NotPinnable`] for a driver's memory (a udmabuf, a heap's buffer);
@@ -104,8 +104,7 @@ impl Container {
     /// the process's limit of locked memory, EINVAL for an `iova` that is no
     /// page's or that the IOMMU does not have.
     pub fn map(&self, iova: u64, loan: Loan, access: Access) -> Result<DmaMap> {
-        let size = loan.size();
-        let mapping = Mapping::of(&Piece::new(&loan, 0, size), access);
+        let mapping = loan.map_pages(access);
         self.map_with(iova, mapping, Some(loan))
     }
 

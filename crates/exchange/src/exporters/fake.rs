@@ -39,6 +39,7 @@ impl FakeExporter {
         exclusive: true,
         descriptor: true,
         ranges: true,
+        pages: true,
         dma: true,
         snooped: Some(true),
         ..Offer::NOTHING

@@ -68,6 +68,8 @@ pub struct HostMemory {
     label: String,
     size: u64,
     model: MemoryModel,
+    /// Whatever backs it, the kernel can pin it for a device.
+    pinnable: bool,
     backing: Mutex<Backing>,
 }
 
@@ -84,12 +86,23 @@ impl HostMemory {
     /// Allocates `size` bytes of this kind, pinned: a multiple of the page size,
     /// not 0. `name` is shown by the kernel's tools; what exceeds 31 bytes is cut.
     pub fn allocate(name: &str, size: u64, kind: Kind) -> Result<Self, Error> {
+        Self::make(name, size, kind, false)
+    }
+
+    /// The same, such that the kernel can pin it for a device, through VFIO: a
+    /// udmabuf keeps the descriptor of its memfd for that. The system heap can't.
+    pub fn allocate_pinnable(name: &str, size: u64, kind: Kind) -> Result<Self, Error> {
+        Self::make(name, size, kind, true)
+    }
+
+    fn make(name: &str, size: u64, kind: Kind, pinnable: bool) -> Result<Self, Error> {
         let label = cut(name, 31).to_owned();
-        let storage = storage(&label, size, kind)?;
+        let storage = storage(&label, size, kind, pinnable)?;
         Ok(Self {
             label,
             size: storage.size(),
             model: MemoryModel::Pinned,
+            pinnable,
             backing: Mutex::new(Backing {
                 kind,
                 caching: kind.caching(),
@@ -139,7 +152,7 @@ impl HostMemory {
     /// can be done.
     fn abandon(&self, old: &Storage, held: &[String]) -> Result<(), Error> {
         let kind = self.lock().kind;
-        let fresh = storage(&self.label, self.size, kind)?;
+        let fresh = storage(&self.label, self.size, kind, self.pinnable)?;
         if !old.holders().exclusive {
             copy(old, &fresh, &|| false)?;
         }
@@ -167,7 +180,7 @@ impl HostMemory {
     }
 }
 
-fn storage(name: &str, size: u64, kind: Kind) -> Result<Storage, Error> {
+fn storage(name: &str, size: u64, kind: Kind, pinnable: bool) -> Result<Storage, Error> {
     let memfd = |huge_pages| {
         let options = Options {
             huge_pages,
@@ -179,9 +192,20 @@ fn storage(name: &str, size: u64, kind: Kind) -> Result<Storage, Error> {
         Kind::Memfd => Storage::from_memfd(memfd(false)?)?,
         Kind::HugePages => Storage::from_memfd(memfd(true)?)?,
         Kind::Udmabuf => {
-            let buffer = Udmabuf::open()?.wrap(memfd(false)?)?;
+            let device = Udmabuf::open()?;
+            let buffer = if pinnable {
+                device.wrap_keeping(memfd(false)?)?
+            } else {
+                device.wrap(memfd(false)?)?
+            };
             buffer.set_name(name)?;
             Storage::from_dmabuf(buffer)?
+        }
+        Kind::SystemHeap if pinnable => {
+            return Err(Error::Export {
+                exporter: kind.name(),
+                reason: "the kernel can't pin its memory for a device".to_owned(),
+            });
         }
         Kind::SystemHeap => {
             let buffer = Heap::open("system")?.allocate(size)?;
@@ -241,6 +265,11 @@ impl Exporter for HostMemory {
                 .as_ref()
                 .is_some_and(Storage::can_be_exclusive),
             descriptor: true,
+            // What moves stays pinnable only if that was asked for.
+            pages: match self.model {
+                MemoryModel::Movable { .. } => self.pinnable,
+                _ => backing.storage.as_ref().is_some_and(Storage::is_pinnable),
+            },
             ..Offer::NOTHING
         }
     }
@@ -282,10 +311,11 @@ impl Exporter for HostMemory {
     fn relocate(&self, to: Kind, hurried: &dyn Fn() -> bool) -> Result<(), Error> {
         let old = self.present()?;
         let holders = old.holders();
-        if holders.exclusive || holders.loans > 0 || holders.lost_loans > 0 {
+        // Loans are those of importers that hold still; a lost one is nobody's.
+        if holders.exclusive || holders.lost_loans > 0 {
             return Err(landbridge_dmabuf::Error::InUse { holders }.into());
         }
-        let fresh = storage(&self.label, self.size, to)?;
+        let fresh = storage(&self.label, self.size, to, self.pinnable)?;
         if !copy(&old, &fresh, hurried)? {
             return Err(Error::Busy(Life::Revoking));
         }

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`cpu`] | a volatile mapping, bracketed | all |
 //! | [`decoder`] | holding the whole memory as its own for one frame | all, between frames |
+//! | [`dma`] | the pages, pinned and mapped in an IOMMU's address space | pinned, revocable; movable is refused, or pinned on request |
 //! | [`scanout`] | a volatile read-only mapping, bracketed | pinned, movable; revocable if it may fail |
 //! | [`window`] | a descriptor that the VMM maps into its guest | pinned, revocable; movable is pinned |
 //!
@@ -12,6 +13,7 @@
 mod access;
 pub mod cpu;
 pub mod decoder;
+pub mod dma;
 pub mod fake;
 pub mod scanout;
 pub mod window;

@@ -16,6 +16,8 @@ pub enum Method {
     Descriptor,
     /// A list of ranges.
     Ranges,
+    /// Ordinary pages, which the kernel pins for a device.
+    Pages,
     /// Addresses in the address space of one device or IOMMU.
     Dma,
     /// A descriptor that no CPU of the host ever maps.
@@ -29,6 +31,7 @@ impl fmt::Display for Method {
             Self::Exclusive => "exclusive",
             Self::Descriptor => "descriptor",
             Self::Ranges => "ranges",
+            Self::Pages => "pages",
             Self::Dma => "dma",
             Self::Private => "private",
         })

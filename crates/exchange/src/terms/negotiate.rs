@@ -107,6 +107,7 @@ fn unmet_method(offer: &Offer, method: Method) -> Option<Unmet> {
         Method::Exclusive => offer.cpu && offer.exclusive,
         Method::Descriptor => offer.descriptor,
         Method::Ranges => offer.ranges,
+        Method::Pages => offer.pages,
         Method::Dma => offer.dma,
         Method::Private => offer.private,
     };

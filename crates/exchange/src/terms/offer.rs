@@ -22,6 +22,8 @@ pub struct Offer {
     pub descriptor: bool,
     /// The memory can be told as a list of ranges.
     pub ranges: bool,
+    /// The memory is ordinary pages, which the kernel can pin for a device.
+    pub pages: bool,
     /// The memory has addresses in the address space of a device.
     pub dma: bool,
     /// The memory can be imported by descriptor only: no CPU of the host ever
@@ -47,6 +49,7 @@ impl Offer {
         exclusive: false,
         descriptor: false,
         ranges: false,
+        pages: false,
         dma: false,
         private: false,
         shape: RangeShape::PAGES,
@@ -56,7 +59,7 @@ impl Offer {
 
     /// Why no memory can be like this, if none can.
     pub fn contradiction(&self) -> Option<&'static str> {
-        if self.private && (self.cpu || self.exclusive || self.descriptor) {
+        if self.private && (self.cpu || self.exclusive || self.descriptor || self.pages) {
             Some("private memory has no CPU mapping, in no process")
         } else if !self.shape.align.is_power_of_two() {
             Some("an alignment is a power of two")

@@ -37,13 +37,14 @@ fn offers() -> impl Strategy<Value = Offer> {
     let caching = prop::option::of(select(&CACHINGS[..]));
     let snooped = prop::option::of(any::<bool>());
     let parts = (select(&MODELS[..]), caching, snooped, shapes());
-    (parts, any::<[bool; 8]>()).prop_map(|((model, caching, snooped, shape), has)| {
+    (parts, any::<[bool; 9]>()).prop_map(|((model, caching, snooped, shape), has)| {
         let [
             cpu,
             writable,
             exclusive,
             descriptor,
             ranges,
+            pages,
             dma,
             private,
             peer,
@@ -56,6 +57,7 @@ fn offers() -> impl Strategy<Value = Offer> {
             exclusive,
             descriptor,
             ranges,
+            pages,
             dma,
             private,
             shape,
@@ -108,6 +110,7 @@ fn needs() -> impl Strategy<Value = Needs> {
         Method::Exclusive,
         Method::Descriptor,
         Method::Ranges,
+        Method::Pages,
         Method::Dma,
         Method::Private,
     ];
@@ -174,6 +177,7 @@ fn more(first: Offer, second: Offer) -> Offer {
         exclusive: first.exclusive | second.exclusive,
         descriptor: first.descriptor | second.descriptor,
         ranges: first.ranges | second.ranges,
+        pages: first.pages | second.pages,
         dma: first.dma | second.dma,
         private: first.private | second.private,
         shape: RangeShape {
@@ -194,6 +198,7 @@ fn mend(offer: Offer, needs: &Needs, unmet: Unmet) -> Offer {
         Unmet::Method(Method::Exclusive) => (mended.cpu, mended.exclusive) = (true, true),
         Unmet::Method(Method::Descriptor) => mended.descriptor = true,
         Unmet::Method(Method::Ranges) => mended.ranges = true,
+        Unmet::Method(Method::Pages) => mended.pages = true,
         Unmet::Method(Method::Dma) => mended.dma = true,
         Unmet::Method(Method::Private) => mended.private = true,
         Unmet::Writable => mended.writable = true,
@@ -260,6 +265,7 @@ proptest! {
             Method::Exclusive => offer.cpu && offer.exclusive,
             Method::Descriptor => offer.descriptor,
             Method::Ranges => offer.ranges,
+            Method::Pages => offer.pages,
             Method::Dma => offer.dma,
             Method::Private => offer.private,
         };

@@ -15,7 +15,10 @@ pub use heap::SystemHeap;
 pub use memfd::PlainMemfd;
 pub use udmabuf::OverMemfd;
 pub use v4l2::{MODULE as VIVID_MODULE, Vivid};
-pub use vfio::{BAR as RAM_BAR, DEVICES as VFIO_DEVICES, MODULES as VFIO_MODULES, Region};
+pub use vfio::{
+    BAR as RAM_BAR, DEVICES as VFIO_DEVICES, MODULES as VFIO_MODULES, RAM_BAR as IVSHMEM, Region,
+    open_pci,
+};
 
 use std::any::Any;
 use std::fmt;

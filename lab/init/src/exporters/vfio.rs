@@ -23,7 +23,7 @@ pub const MODULES: &[&str] = &[
 pub const DEVICES: &[Device] = &[Device::IOMMU, Device::RAM_BAR];
 
 /// Vendor and device of the adapter whose BAR is RAM (ivshmem).
-const RAM_BAR: (&str, &str) = ("0x1af4", "0x1110");
+pub const RAM_BAR: (&str, &str) = ("0x1af4", "0x1110");
 /// The BAR.
 pub const BAR: u32 = 2;
 
@@ -40,14 +40,7 @@ impl Region {
     /// # Errors
     /// When there is no such device or VFIO does not take it.
     pub fn open() -> Result<Self> {
-        let (address, path) = find().context("no PCI device has a BAR of RAM")?;
-        fs::write(path.join("driver_override"), "vfio-pci").context("driver_override")?;
-        if !path.join("driver").exists() {
-            fs::write("/sys/bus/pci/drivers_probe", &address).context("drivers_probe")?;
-        }
-        let device = Container::open()
-            .and_then(|container| container.device(&address))
-            .context("opening the device by VFIO")?;
+        let device = open_pci(RAM_BAR)?;
         device.switch_memory(true)?;
         Ok(Self {
             device: Arc::new(device),
@@ -55,7 +48,23 @@ impl Region {
     }
 }
 
-fn find() -> Option<(String, PathBuf)> {
+/// Binds the PCI device of this vendor and device to vfio-pci and opens it, in
+/// a container of its own.
+///
+/// # Errors
+/// When there is no such device or VFIO does not take it.
+pub fn open_pci(id: (&str, &str)) -> Result<PciDevice> {
+    let (address, path) = find(id).with_context(|| format!("there is no PCI device {id:?}"))?;
+    fs::write(path.join("driver_override"), "vfio-pci").context("driver_override")?;
+    if !path.join("driver").exists() {
+        fs::write("/sys/bus/pci/drivers_probe", &address).context("drivers_probe")?;
+    }
+    Container::open()
+        .and_then(|container| container.device(&address))
+        .context("opening the device by VFIO")
+}
+
+fn find(id: (&str, &str)) -> Option<(String, PathBuf)> {
     let is = |path: &Path, file: &str, want: &str| {
         fs::read_to_string(path.join(file)).is_ok_and(|text| text.trim() == want)
     };
@@ -68,7 +77,7 @@ fn find() -> Option<(String, PathBuf)> {
                 entry.path(),
             )
         })
-        .find(|(_, path)| is(path, "vendor", RAM_BAR.0) && is(path, "device", RAM_BAR.1))
+        .find(|(_, path)| is(path, "vendor", id.0) && is(path, "device", id.1))
 }
 
 impl Exporter for Region {
