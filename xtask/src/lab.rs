@@ -214,10 +214,13 @@ fn choose(names: &[String]) -> Result<Vec<&'static Scenario>> {
     let chosen: Vec<_> = scenarios::ALL
         .iter()
         .filter(|scenario| {
-            names.is_empty()
-                || names
-                    .iter()
-                    .any(|name| scenario.name.contains(name.as_str()))
+            let named = |name: &String| scenario.name == name;
+            let matches = |name: &String| scenario.name.contains(name.as_str());
+            if scenario.needs.long {
+                names.iter().any(named)
+            } else {
+                names.is_empty() || names.iter().any(matches)
+            }
         })
         .collect();
     if chosen.is_empty() {

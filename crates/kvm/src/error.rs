@@ -33,6 +33,9 @@ pub enum Error {
     /// The VMM asked for the dirty pages of a slot that it did not have logged.
     #[error("the slot's dirty pages are not logged")]
     NotLogged,
+    /// The buffer's memory was taken away while it was put into the guest.
+    #[error("the buffer's memory was taken away meanwhile")]
+    TakenAway,
     /// This host's KVM lacks something.
     #[error("this kernel's KVM has no {0}")]
     Missing(&'static str),

@@ -14,6 +14,9 @@
 //!   and faulted in again: the guest's processors wait meanwhile, and no write
 //!   is lost.
 //!
+//! [`KvmImport`] is a buffer of the exchange in a slot, and follows it through
+//! all of that by itself; a [`Slot`] is the mechanism alone.
+//!
 //! `KVM_RUN` returns no EFAULT because of any of that when it is called by
 //! [`Slots::run`]: the kernel gives one now and then when a mapping of a driver
 //! is replaced under it, and one at every gate where the VMM has no right to a
@@ -32,12 +35,14 @@
 mod book;
 mod changes;
 mod error;
+mod import;
 mod private;
 mod slot;
 mod slots;
 mod sys;
 
 pub use error::Error;
+pub use import::KvmImport;
 pub use private::{PrivateMemory, PrivateSlot};
 pub use slot::{DirtyPages, OnRevoke, Slot, SlotOptions};
 pub use slots::{SlotNumbers, Slots};

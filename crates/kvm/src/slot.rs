@@ -7,7 +7,7 @@ use landbridge_dmabuf::{Access, Area, Gate, GateKind, Piece};
 
 use crate::error::Error;
 use crate::slots::{Claim, Slots};
-use crate::sys::{self, Inserted};
+use crate::sys::{self, Gone, Inserted};
 
 /// What the guest meets where memory was taken away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -87,6 +87,26 @@ impl Slot {
         piece: &Piece<'_>,
         options: SlotOptions,
     ) -> Result<Self, Error> {
+        Self::try_insert(slots, guest_address, piece, options).map_err(|(error, _)| error)
+    }
+
+    /// As [`insert`](Self::insert): when it fails, nothing shows the piece.
+    pub(crate) fn try_insert(
+        slots: &Arc<Slots>,
+        guest_address: u64,
+        piece: &Piece<'_>,
+        options: SlotOptions,
+    ) -> Result<Self, (Error, Gone)> {
+        // The area, if there is one, was dropped by then.
+        Self::make(slots, guest_address, piece, options).map_err(|error| (error, Gone::from_area()))
+    }
+
+    fn make(
+        slots: &Arc<Slots>,
+        guest_address: u64,
+        piece: &Piece<'_>,
+        options: SlotOptions,
+    ) -> Result<Self, Error> {
         let claim = slots.claim(guest_address, piece.len())?;
         let len = usize::try_from(piece.len()).map_err(|_| Error::BadPlace {
             guest_address,
@@ -158,6 +178,11 @@ impl Slot {
     /// Shows `piece` instead, which is as long: the guest goes on there. A slot
     /// that was taken out is put in again.
     pub fn show(&self, piece: &Piece<'_>) -> Result<(), Error> {
+        self.replace(piece).map(|_| ())
+    }
+
+    /// As [`show`](Self::show): what was shown before is gone.
+    pub(crate) fn replace(&self, piece: &Piece<'_>) -> Result<Gone, Error> {
         let mut state = self.state();
         let change = self.slots().changes.begin();
         if state.gate.is_some() {
@@ -171,12 +196,17 @@ impl Slot {
         if state.inserted.is_none() {
             state.inserted = Some(self.put_in()?);
         }
-        Ok(())
+        Ok(Gone::from_area())
     }
 
     /// Takes the memory away from the guest, which meets what the VMM chose.
     /// When this returns `Ok`, the guest can't reach it.
     pub fn let_go(&self) -> Result<(), Error> {
+        self.take_away().map(|_| ())
+    }
+
+    /// As [`let_go`](Self::let_go): what was shown is gone.
+    pub(crate) fn take_away(&self) -> Result<Gone, Error> {
         let mut state = self.state();
         let change = self.slots().changes.begin();
         if self.options.on_revoke == OnRevoke::Removed {
@@ -192,7 +222,7 @@ impl Slot {
             self.area.blank().map_err(Error::from)
         };
         drop(change);
-        gone
+        gone.map(|()| Gone::from_area())
     }
 
     /// The pages that were written since this was last asked: by the guest, or

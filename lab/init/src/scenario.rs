@@ -107,6 +107,8 @@ pub struct Needs {
     pub qemu: (u32, u32),
     /// Never share a machine with other scenarios.
     pub alone: bool,
+    /// It takes long: it runs only when it is named in full.
+    pub long: bool,
 }
 
 impl Needs {
@@ -126,6 +128,7 @@ impl Needs {
         privileges: Privileges::Root,
         qemu: (0, 0),
         alone: false,
+        long: false,
     };
 }
 
@@ -195,6 +198,19 @@ impl Device {
             "ivshmem-plain,memdev=bar",
         ],
     );
+
+    /// A PCI device whose BAR 4 is 1 MiB of RAM, and which can reset its function.
+    pub const NVME_PMR: Self = Self::new(
+        "nvme-pmr",
+        &[
+            "-object",
+            "memory-backend-memfd,id=pmr,size=1M,share=on",
+            "-device",
+            "nvme,serial=lab,pmrdev=pmr",
+        ],
+    );
+    /// A PCI device that copies by DMA what it is told to (QEMU's edu).
+    pub const EDU: Self = Self::new("edu", &["-device", "edu"]);
 
     /// A device that asks nothing of the kernel's command line.
     #[must_use]

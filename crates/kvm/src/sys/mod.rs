@@ -1,5 +1,8 @@
 //! The crate's unsafe core: what KVM is handed, it keeps following.
-#![expect(unsafe_code, reason = "KVM keeps an address of ours")]
+#![expect(
+    unsafe_code,
+    reason = "KVM keeps an address of ours, and a loan ends by a promise"
+)]
 
 use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
@@ -10,7 +13,7 @@ use kvm_bindings::{
     kvm_userspace_memory_region, kvm_userspace_memory_region2,
 };
 use kvm_ioctls::VmFd;
-use landbridge_dmabuf::{Access, Area};
+use landbridge_dmabuf::{Access, Area, LetGo, Loan};
 
 use crate::error::Error;
 
@@ -137,4 +140,30 @@ pub(crate) fn create_guest_memfd(vm: &VmFd, size: u64, flags: u64) -> Result<Own
     // SAFETY: the call succeeded, so this is a new descriptor that nobody else
     // knows.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// What a slot's area showed is gone from it: replaced, or unmapped with it.
+///
+/// # Invariants
+/// Made by [`Slot`](crate::Slot) only, after its area has shown something else,
+/// or was dropped before anybody else had it.
+#[derive(Debug)]
+#[must_use = "the loan of what was shown is to be given back"]
+pub(crate) struct Gone(());
+
+impl Gone {
+    /// See the invariants.
+    pub(crate) fn from_area() -> Self {
+        Self(())
+    }
+}
+
+/// Ends the loan of what a slot showed and does not show any more. The loan's
+/// descriptor was given to nobody but that slot.
+pub(crate) fn give_back(loan: Loan, _gone: Gone) {
+    // SAFETY: the area's mapping of the descriptor was the only one, and is gone;
+    // replacing or unmapping it took it out of KVM's page tables as well, before
+    // the call returned (an MMU notifier), and the area has dropped the duplicate
+    // of the descriptor that it had for its gates.
+    loan.returned(unsafe { LetGo::assert() });
 }

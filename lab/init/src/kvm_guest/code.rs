@@ -2,10 +2,10 @@
 
 use anyhow::Result;
 
-use super::{COUNTERS, STRIDE};
+use super::{COUNTERS, FIRST, ROUNDS, STOP, STRIDE};
 
-/// Increments every counter of `len` bytes, then the number of rounds, until
-/// the word at `stop` is not 0:
+/// Increments every counter of `len` bytes, says what the first one is, then
+/// increments the number of rounds, until the word to stop is not 0:
 ///
 /// ```text
 /// round: mov edi, COUNTERS
@@ -13,12 +13,14 @@ use super::{COUNTERS, STRIDE};
 ///        add edi, STRIDE
 ///        cmp edi, COUNTERS + len
 ///        jb  next
-///        inc dword [rounds]
-///        cmp dword [stop], 0
+///        mov eax, [COUNTERS]
+///        mov [talk + FIRST], eax
+///        inc dword [talk + ROUNDS]
+///        cmp dword [talk + STOP], 0
 ///        je  round
 ///        hlt
 /// ```
-pub(super) fn count(stop: u64, rounds: u64, len: u64) -> Result<Vec<u8>> {
+pub(super) fn count(talk: u64, len: u64) -> Result<Vec<u8>> {
     let word = |value: u64| u32::try_from(value).map(u32::to_le_bytes);
     let mut code = Vec::new();
     code.push(0xbf);
@@ -30,10 +32,14 @@ pub(super) fn count(stop: u64, rounds: u64, len: u64) -> Result<Vec<u8>> {
     code.extend([0x81, 0xff]);
     code.extend(word(COUNTERS + len)?);
     code.extend([0x72, back(code.len(), next)?]);
+    code.push(0xa1);
+    code.extend(word(COUNTERS)?);
+    code.push(0xa3);
+    code.extend(word(talk + FIRST)?);
     code.extend([0xff, 0x05]);
-    code.extend(word(rounds)?);
+    code.extend(word(talk + ROUNDS)?);
     code.extend([0x83, 0x3d]);
-    code.extend(word(stop)?);
+    code.extend(word(talk + STOP)?);
     code.push(0);
     code.extend([0x74, back(code.len(), 0)?]);
     code.push(0xf4);

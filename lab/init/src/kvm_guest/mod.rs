@@ -1,8 +1,8 @@
 //! A guest of a few instructions under real KVM: one processor that never stops
 //! incrementing counters in a slot, until it is told to halt.
 
-mod backing;
 mod code;
+mod memory;
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use kvm_ioctls::{Kvm, VcpuExit, VcpuFd};
 use landbridge_dmabuf::{Area, Memfd, Piece, memfd};
 use landbridge_kvm::{Slot, SlotNumbers, SlotOptions, Slots};
 
-pub use backing::{Backing, Kind};
+pub use memory::Host;
 
 /// Where the guest finds the counters.
 pub const COUNTERS: u64 = 0x1000_0000;
@@ -24,6 +24,7 @@ const TALK: u64 = 0x2000;
 /// Offsets of words in the talking page.
 const STOP: u64 = 0;
 const ROUNDS: u64 = 4;
+const FIRST: u64 = 8;
 /// The VMM's own memory: program and talking page.
 const OWN: u64 = 0x4000;
 
@@ -59,7 +60,7 @@ impl Guest {
         let memory = Memfd::create("guest's own", OWN, memfd::Options::default())?;
         let piece = Piece::new(&memory, 0, OWN);
         let own = Slot::insert(&slots, 0, &piece, SlotOptions::default())?;
-        let program = code::count(TALK + STOP, TALK + ROUNDS, len)?;
+        let program = code::count(TALK, len)?;
         own.area().view().copy_from(PROGRAM as usize, &program)?;
         let vcpu = vm.create_vcpu(0)?;
         protected_mode(&vcpu)?;
@@ -78,17 +79,16 @@ impl Guest {
         Talk(Arc::clone(self.own.area()))
     }
 
-    /// Puts `backing` where it counts.
+    /// Has it start again after a halt, at the beginning of a round.
     ///
     /// # Errors
     /// What KVM says.
-    pub fn insert(&self, backing: &Backing, options: SlotOptions) -> Result<Slot> {
-        Ok(Slot::insert(
-            &self.slots,
-            COUNTERS,
-            &backing.piece(),
-            options,
-        )?)
+    pub fn again(&self) -> Result<()> {
+        self.talk()
+            .0
+            .view()
+            .write_at((TALK + STOP) as usize, 0u32)?;
+        start(&self.vcpu)
     }
 
     /// Runs it until it halts.
@@ -142,6 +142,14 @@ impl Talk {
         Ok(self.0.view().read_at((TALK + ROUNDS) as usize)?)
     }
 
+    /// What the guest saw in its first counter at the end of the last round.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn first_counter(&self) -> Result<u32> {
+        Ok(self.0.view().read_at((TALK + FIRST) as usize)?)
+    }
+
     /// Waits until it has done `rounds` more, or `limit` passes; says whether it
     /// has.
     ///
@@ -178,6 +186,10 @@ fn protected_mode(vcpu: &VcpuFd) -> Result<()> {
     (system.cs.selector, system.cs.type_) = (8, 11);
     system.cr0 |= 1;
     vcpu.set_sregs(&system)?;
+    start(vcpu)
+}
+
+fn start(vcpu: &VcpuFd) -> Result<()> {
     let mut registers = vcpu.get_regs()?;
     (registers.rip, registers.rflags) = (PROGRAM, 2);
     vcpu.set_regs(&registers)?;

@@ -6,6 +6,7 @@ mod a_dma_buf_is_not_populated_but_touched;
 mod a_dma_buf_of_the_host_is_a_blob_under_kvm;
 mod a_gem_handle_closes_with_its_last_share;
 mod a_guest_loses_no_write_while_its_memory_moves;
+mod a_guest_outlives_the_revocation_of_its_memory;
 mod a_guest_reaches_a_program_beside_it;
 mod a_hang_is_a_failure;
 mod a_hole_punched_under_a_udmabuf_splits_it;
@@ -21,6 +22,7 @@ mod an_answer_equals_the_page_table;
 mod an_ordinary_user_is_told_that_exporters_are_off_limits;
 mod blobs_are_refused_as_the_table_says;
 mod cycles_of_a_blob_leave_nothing_behind;
+mod dirty_pages_are_those_that_the_guest_wrote;
 mod every_dma_buf_is_listed;
 mod every_kind_of_blob_is_served_or_refused;
 mod exporters_are_as_written_down;
@@ -30,6 +32,7 @@ mod heaps_and_sync_files_refuse_what_the_table_says;
 mod hundreds_of_blobs_live_at_once_and_leave_nothing;
 mod kvm_slots_are_refused_as_the_table_says;
 mod prime_refuses_what_the_table_says;
+mod private_memory_is_its_guests_alone;
 mod the_first_prime_export_decides_who_may_write;
 mod two_gpus_drive_four_displays;
 mod udmabuf_refuses_what_the_table_says;
@@ -67,6 +70,11 @@ const SINGLE: &[Scenario] = &[
     vfio_refuses_what_the_table_says::SCENARIO,
     kvm_slots_are_refused_as_the_table_says::SCENARIO,
     a_guest_loses_no_write_while_its_memory_moves::SCENARIO,
+    a_guest_loses_no_write_while_its_memory_moves::LONG[0],
+    a_guest_loses_no_write_while_its_memory_moves::LONG[1],
+    a_guest_outlives_the_revocation_of_its_memory::SCENARIO,
+    private_memory_is_its_guests_alone::SCENARIO,
+    dirty_pages_are_those_that_the_guest_wrote::SCENARIO,
     blobs_are_refused_as_the_table_says::SCENARIO,
     a_guest_reaches_a_program_beside_it::SCENARIO,
     a_nested_guest_boots_under_kvm::SCENARIO,
