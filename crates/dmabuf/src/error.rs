@@ -86,6 +86,12 @@ pub enum Error {
         /// What can't.
         what: &'static str,
     },
+    /// The device doesn't capture pictures into buffers of one plane.
+    #[error("{driver} does not capture into buffers of one plane")]
+    NotACapture {
+        /// The driver's name.
+        driver: String,
+    },
     /// The caller wants to write through something that is read-only.
     #[error("the mapping is read-only")]
     ReadOnly,

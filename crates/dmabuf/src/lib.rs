@@ -22,6 +22,7 @@
 //! | [`dma_buf`] | `include/uapi/linux/dma-buf.h`, `Documentation/driver-api/dma-buf.rst` |
 //! | [`sync_file`] | `include/uapi/linux/sync_file.h` |
 //! | [`vfio`] | `include/uapi/linux/vfio.h`, `include/uapi/linux/iommufd.h` |
+//! | [`v4l2`] | `include/uapi/linux/videodev2.h` |
 //! | [`gem`] | `include/uapi/drm/{drm,drm_mode,virtgpu_drm}.h` |
 //! | [`mapping`], [`bracketed`], [`storage`] | ours |
 //!
@@ -42,6 +43,7 @@ pub mod sync_file;
 mod sys;
 pub mod udmabuf;
 pub mod vfio;
+pub mod v4l2;
 
 pub use bracketed::{Bracket, Bracketed};
 pub use caching::{Caching, KnowsCaching, Wanted};

@@ -1,10 +1,10 @@
 //! What this machine's exporters are like: one row each.
 //!
-//! [`machine`] allocates from every exporter that needs no device; whoever can allocate
-//! from a device (a DRM node, a camera) has the buffer looked at by [`examine`].
+//! [`samples`] allocates from every exporter that needs no device; whoever can allocate
+//! from a device (a DRM node, a camera) adds samples of its own. [`examine`] looks at one.
 
 use std::error::Error;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use landbridge_dmabuf::dma_buf::FenceUse;
 use landbridge_dmabuf::heap::Heap;
@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::inspector::Inspector;
 use crate::map_info::MapInfo;
+use crate::rules;
 
 /// Bytes allocated from each exporter.
 const BYTES: u64 = 64 * 1024;
@@ -32,7 +33,8 @@ pub enum Outcome<T> {
 }
 
 impl<T> Outcome<T> {
-    fn of<E: Error>(result: Result<T, E>) -> Self {
+    /// What came of it.
+    pub fn of<E: Error>(result: Result<T, E>) -> Self {
         match result {
             Ok(value) => Self::Is(value),
             Err(error) => Self::Failed(in_words(&error)),
@@ -45,6 +47,50 @@ fn in_words(error: &dyn Error) -> String {
     let causes = std::iter::successors(Some(error), |&error| error.source());
     let words: Vec<_> = causes.map(ToString::to_string).collect();
     words.join(": ")
+}
+
+/// Memory that was allocated from an exporter.
+#[derive(Debug)]
+pub struct Sample {
+    /// What was allocated, and from where.
+    pub what: String,
+    /// The driver, where the exporter's name does not tell.
+    pub driver: Option<String>,
+    /// The memory, or why none could be had.
+    pub memory: Outcome<Memory>,
+}
+
+/// A sample's memory.
+#[derive(Debug)]
+pub enum Memory {
+    /// Ordinary shared memory, to compare with.
+    Memfd(Memfd),
+    /// A dma-buf.
+    DmaBuf(DmaBuf),
+}
+
+impl AsFd for Memory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Memfd(memfd) => memfd.as_fd(),
+            Self::DmaBuf(buffer) => buffer.as_fd(),
+        }
+    }
+}
+
+impl Sample {
+    /// A dma-buf, or why there is none.
+    pub fn new<E: Error>(
+        what: impl Into<String>,
+        driver: Option<&str>,
+        buffer: Result<DmaBuf, E>,
+    ) -> Self {
+        Self {
+            what: what.into(),
+            driver: driver.map(str::to_owned),
+            memory: Outcome::of(buffer.map(Memory::DmaBuf)),
+        }
+    }
 }
 
 /// One exporter.
@@ -67,79 +113,85 @@ pub struct Found {
     pub offset_honoured: Outcome<Option<bool>>,
     /// Whether its fences can be had as a sync_file.
     pub sync_file: Outcome<()>,
+    /// Whether the exporter may take the memory away from its importers, as it is
+    /// written down; `None` where nothing is.
+    pub revocable: Option<bool>,
 }
 
-/// Looks at a buffer that the caller allocated.
+/// Looks at memory that somebody allocated.
 #[must_use]
-pub fn examine(inspector: &Inspector, what: &str, buffer: &DmaBuf) -> Row {
-    let sync_file = DmaBufOps::export_sync_file(buffer, FenceUse::Read).map(|_| ());
+pub fn examine(inspector: &Inspector, sample: &Sample) -> Row {
+    let (exporter, found) = match &sample.memory {
+        Outcome::Failed(why) => (None, Outcome::Failed(why.clone())),
+        Outcome::Is(Memory::Memfd(memfd)) => (None, Outcome::Is(of_memfd(inspector, memfd))),
+        Outcome::Is(Memory::DmaBuf(buffer)) => {
+            let exporter = buffer.exporter_name().ok();
+            let driver = sample.driver.as_deref();
+            let found = of_dma_buf(inspector, buffer, exporter.as_deref(), driver);
+            (exporter, Outcome::Is(found))
+        }
+    };
     Row {
-        what: what.to_owned(),
-        exporter: buffer.exporter_name().ok(),
-        found: Outcome::Is(Found {
-            mapping: Outcome::of(inspector.map_info(buffer)),
-            offset_honoured: Outcome::of(inspector.honours_offset(buffer)),
-            sync_file: Outcome::of(sync_file),
-        }),
+        what: sample.what.clone(),
+        exporter,
+        found,
+    }
+}
+
+fn of_dma_buf(
+    inspector: &Inspector,
+    buffer: &DmaBuf,
+    exporter: Option<&str>,
+    driver: Option<&str>,
+) -> Found {
+    let sync_file = DmaBufOps::export_sync_file(buffer, FenceUse::Read).map(|_| ());
+    Found {
+        mapping: Outcome::of(inspector.map_info_of_driver(buffer, driver)),
+        offset_honoured: Outcome::of(inspector.honours_offset(buffer)),
+        sync_file: Outcome::of(sync_file),
+        revocable: exporter.and_then(|exporter| rules::revocable(exporter, driver)),
+    }
+}
+
+fn of_memfd(inspector: &Inspector, memfd: &Memfd) -> Found {
+    Found {
+        mapping: Outcome::of(inspector.map_info_of_memory(memfd)),
+        offset_honoured: Outcome::of(inspector.honours_offset(memfd)),
+        sync_file: Outcome::Failed("not a dma-buf".to_owned()),
+        revocable: Some(false),
     }
 }
 
 /// Allocates from everything that needs no device: memfds, udmabuf, heaps.
 #[must_use]
-pub fn machine(inspector: &Inspector) -> Vec<Row> {
-    let mut rows = vec![
-        control(inspector),
-        row(inspector, "udmabuf of a memfd", udmabuf(BYTES, false)),
-        row(
-            inspector,
-            "udmabuf of huge pages",
-            udmabuf(HUGE_BYTES, true),
-        ),
+pub fn samples() -> Vec<Sample> {
+    let mut samples = vec![
+        Sample {
+            what: "memfd (control)".to_owned(),
+            driver: None,
+            memory: Outcome::of(memfd(BYTES, false).map(Memory::Memfd)),
+        },
+        Sample::new("udmabuf of a memfd", None, udmabuf(BYTES, false)),
+        Sample::new("udmabuf of huge pages", None, udmabuf(HUGE_BYTES, true)),
     ];
     match Heap::list() {
-        Ok(heaps) => rows.extend(heaps.iter().map(|name| {
+        Ok(heaps) => samples.extend(heaps.iter().map(|name| {
             let buffer = Heap::open(name).and_then(|heap| heap.allocate(BYTES));
-            row(inspector, &format!("heap {name}"), buffer)
+            Sample::new(format!("heap {name}"), None, buffer)
         })),
-        Err(error) => rows.push(row(inspector, "heaps", Err(error))),
+        Err(error) => samples.push(Sample::new("heaps", None, Err(error))),
     }
-    rows
+    samples
 }
 
-fn udmabuf(bytes: u64, huge_pages: bool) -> landbridge_dmabuf::Result<DmaBuf> {
+fn memfd(bytes: u64, huge_pages: bool) -> landbridge_dmabuf::Result<Memfd> {
     let options = Options {
         huge_pages,
         allow_grow: false,
     };
-    let memfd = Memfd::create("probe", bytes, options)?;
-    Udmabuf::open()?.wrap(memfd)
+    Memfd::create("probe", bytes, options)
 }
 
-fn row(inspector: &Inspector, what: &str, buffer: landbridge_dmabuf::Result<DmaBuf>) -> Row {
-    match buffer {
-        Ok(buffer) => examine(inspector, what, &buffer),
-        Err(error) => Row {
-            what: what.to_owned(),
-            exporter: None,
-            found: Outcome::Failed(in_words(&error)),
-        },
-    }
-}
-
-/// Ordinary shared memory, to compare with.
-fn control(inspector: &Inspector) -> Row {
-    let memfd = Memfd::create("probe", BYTES, Options::default());
-    let found = memfd.map(|memfd| {
-        let fd = memfd.as_fd();
-        Found {
-            mapping: Outcome::of(inspector.map_info_of_memory(fd)),
-            offset_honoured: Outcome::of(inspector.honours_offset(fd)),
-            sync_file: Outcome::Failed("not a dma-buf".to_owned()),
-        }
-    });
-    Row {
-        what: "memfd (control)".to_owned(),
-        exporter: None,
-        found: Outcome::of(found),
-    }
+fn udmabuf(bytes: u64, huge_pages: bool) -> landbridge_dmabuf::Result<DmaBuf> {
+    Udmabuf::open()?.wrap(memfd(bytes, huge_pages)?)
 }

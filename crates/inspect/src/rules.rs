@@ -142,6 +142,52 @@ pub(crate) fn protection_decides(exporter: Option<&str>, vma: &Vma) -> bool {
     })
 }
 
+/// Whether one exporter takes memory away from importers that hold it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Revocation {
+    /// The exporter's name in fdinfo.
+    pub exporter: &'static str,
+    /// The driver behind a name that many share.
+    pub driver: Option<&'static str>,
+    /// Whether it does.
+    pub revocable: bool,
+    /// Why this can be relied on.
+    pub reason: &'static str,
+}
+
+const fn keeps(exporter: &'static str, driver: Option<&'static str>) -> Revocation {
+    Revocation {
+        exporter,
+        driver,
+        revocable: false,
+        reason: "its pages are pinned as long as the buffer lives",
+    }
+}
+
+/// What is written down about taking memory away.
+pub const REVOCATIONS: &[Revocation] = &[
+    keeps("udmabuf", None),
+    keeps("system", None),
+    keeps("drm", Some("vgem")),
+    keeps("drm", Some("bochs-drm")),
+    keeps("videobuf2_vmalloc", None),
+    keeps("videobuf2_dma_contig", None),
+    Revocation {
+        exporter: "vfio_pci_core",
+        driver: None,
+        revocable: true,
+        reason: "it invalidates its importers' mappings when the device is reset or switched off",
+    },
+];
+
+/// Whether an exporter takes memory away, if that is written down.
+#[must_use]
+pub fn revocable(exporter: &str, driver: Option<&str>) -> Option<bool> {
+    let mut rules = REVOCATIONS.iter().filter(|rule| rule.exporter == exporter);
+    let rule = rules.find(|rule| rule.driver.is_none() || rule.driver == driver)?;
+    Some(rule.revocable)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,6 +234,15 @@ mod tests {
         assert!(decides(Some("system"), pf | io));
         assert!(!decides(Some("i915"), pf | io));
         assert!(!decides(None, pf));
+    }
+
+    #[test]
+    fn only_what_is_written_down_is_told_of_revocation() {
+        assert_eq!(revocable("vfio_pci_core", None), Some(true));
+        assert_eq!(revocable("udmabuf", None), Some(false));
+        assert_eq!(revocable("drm", Some("vgem")), Some(false));
+        assert_eq!(revocable("drm", None), None);
+        assert_eq!(revocable("drm", Some("amdgpu")), None);
     }
 
     #[test]

@@ -16,4 +16,5 @@ pub(crate) mod region;
 pub(crate) mod uapi;
 pub(crate) mod userfault;
 pub(crate) mod vfio;
+pub(crate) mod v4l2;
 pub(crate) mod virtgpu;

@@ -1,22 +1,22 @@
-//! Dumb buffers of displays: memory that every DRM driver with outputs gives, exported
-//! by PRIME (`include/uapi/drm/drm_mode.h`).
+//! Buffers of DRM devices: a dumb buffer of every card that gives them, and a host
+//! blob of every virtio-gpu that has them.
 
-use std::fs::{File, read_dir};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use drm::buffer::{Buffer, DrmFourcc};
-use drm::control::Device as ControlDevice;
-use landbridge_dmabuf::DmaBuf;
-use landbridge_inspect::Inspector;
-use landbridge_inspect::probe::{Outcome, Row, examine};
+use landbridge_dmabuf::gem::virtgpu::{self, BlobMemory, BlobRequest};
+use landbridge_dmabuf::gem::{Device, Node};
+use landbridge_dmabuf::{DmaBuf, Error};
+use landbridge_inspect::probe::Sample;
 
 /// 64 KiB at four bytes a pixel.
-const SIZE: (u32, u32) = (128, 128);
+const SIDE: u32 = 128;
+const BYTES: u64 = 64 << 10;
+const BITS: u32 = 32;
 
-/// A primary node.
-#[derive(Debug)]
+/// A primary node before it is a device of ours.
 struct Card(File);
 
 impl AsFd for Card {
@@ -26,72 +26,47 @@ impl AsFd for Card {
 }
 
 impl drm::Device for Card {}
-impl ControlDevice for Card {}
 
-/// One row for each card.
-pub(super) fn rows(inspector: &Inspector) -> Vec<Row> {
-    cards().iter().map(|path| row(inspector, path)).collect()
-}
-
-fn cards() -> Vec<PathBuf> {
-    let entries = read_dir("/dev/dri").into_iter().flatten().flatten();
-    let mut cards: Vec<_> = entries
-        .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"card"))
-        .map(|entry| entry.path())
-        .collect();
-    cards.sort();
-    cards
-}
-
-fn row(inspector: &Inspector, path: &Path) -> Row {
-    let node = path.file_name().unwrap_or_default().display();
-    let (driver, buffer) = match open(path) {
-        Ok((card, driver)) => {
-            let buffer = allocate(&card);
-            (Some(driver), buffer)
+/// One sample for each card, and one more for each virtio-gpu.
+pub(super) fn samples() -> Vec<Sample> {
+    match Node::list() {
+        Ok(nodes) => {
+            let cards = nodes.iter().filter(|node| node.primary);
+            cards.flat_map(|card| of_card(&card.path)).collect()
         }
-        Err(error) => (None, Err(error)),
-    };
-    let what = match &driver {
-        Some(driver) => format!("dumb buffer of {node} ({driver})"),
-        None => format!("dumb buffer of {node}"),
-    };
-    let buffer = match buffer {
-        Ok(buffer) => buffer,
-        Err(error) => {
-            return Row {
-                what,
-                exporter: None,
-                found: Outcome::Failed(error.to_string()),
-            };
-        }
-    };
-    let mut row = examine(inspector, &what, &buffer);
-    if let Outcome::Is(found) = &mut row.found {
-        // What is written down goes by driver, which the buffer does not tell.
-        if let (Outcome::Failed(_), Some(driver)) = (&found.mapping, &driver)
-            && let Ok(info) = inspector.map_info_of_driver(&buffer, Some(driver))
-        {
-            found.mapping = Outcome::Is(info);
-        }
+        Err(error) => vec![Sample::new("cards", None, Err(error))],
     }
-    row
 }
 
-fn open(path: &Path) -> io::Result<(Card, String)> {
+fn of_card(path: &Path) -> Vec<Sample> {
+    let node = path.file_name().unwrap_or_default().display();
+    let device = match open(path) {
+        Ok(device) => device,
+        Err(error) => return vec![Sample::new(format!("{node}"), None, Err(error))],
+    };
+    let driver = Some(device.driver());
+    let name = device.driver();
+    let what = format!("dumb buffer of {node} ({name})");
+    let mut samples = vec![Sample::new(what, driver, dumb(&device))];
+    if name == "virtio_gpu" {
+        let what = format!("host blob of {node} ({name})");
+        samples.push(Sample::new(what, driver, host_blob(&device)));
+    }
+    samples
+}
+
+fn open(path: &Path) -> Result<Device, io::Error> {
     let card = Card(File::options().read(true).write(true).open(path)?);
     // Whoever opens a card that has no master becomes it; the next compositor wants it.
     let _ = drm::Device::release_master_lock(&card);
-    let driver = drm::Device::get_driver(&card)?;
-    let driver = driver.name().to_string_lossy().into_owned();
-    Ok((card, driver))
+    Device::from_fd(card.0.into()).map_err(io::Error::other)
 }
 
-fn allocate(card: &Card) -> io::Result<DmaBuf> {
-    let dumb = card.create_dumb_buffer(SIZE, DrmFourcc::Xrgb8888, 32)?;
-    let flags = drm::CLOEXEC | drm::RDWR;
-    let exported = card.buffer_to_prime_fd(dumb.handle(), flags);
+fn dumb(device: &Device) -> Result<DmaBuf, Error> {
     // The dma-buf keeps the memory.
-    card.destroy_dumb_buffer(dumb)?;
-    DmaBuf::try_from(exported?).map_err(io::Error::other)
+    device.create_dumb(SIDE, SIDE, BITS)?.object.export()
+}
+
+fn host_blob(device: &Device) -> Result<DmaBuf, Error> {
+    virtgpu::create_blob(device, &BlobRequest::shared(BlobMemory::Host3d, BYTES))?.export()
 }

@@ -32,6 +32,7 @@ struct Line {
     gup: Option<bool>,
     offset_honoured: Option<bool>,
     sync_file: Option<bool>,
+    revocable: Option<bool>,
     errors: Vec<String>,
 }
 
@@ -51,6 +52,7 @@ impl Line {
 
     fn found(&mut self, found: &Found) {
         self.allocated = true;
+        self.revocable = found.revocable;
         match &found.mapping {
             Outcome::Is(info) => {
                 self.mappable = Some(info.mappable);
@@ -95,6 +97,7 @@ pub(super) fn of(rows: &[Row], availability: &[Availability]) -> String {
         "GUP",
         "offset",
         "sync",
+        "revoke",
     ]);
     let lines: Vec<_> = rows.iter().map(Line::of).collect();
     let (looked_at, absent): (Vec<_>, Vec<_>) = lines.iter().partition(|line| line.allocated);
@@ -108,6 +111,7 @@ pub(super) fn of(rows: &[Row], availability: &[Availability]) -> String {
             yes_or_no(line.gup).to_owned(),
             yes_or_no(line.offset_honoured).to_owned(),
             yes_or_no(line.sync_file).to_owned(),
+            yes_or_no(line.revocable).to_owned(),
         ]);
     }
     let mut text = String::new();
@@ -150,6 +154,7 @@ mod tests {
                 mapping: Outcome::Failed("the exporter refuses mmap: EINVAL".into()),
                 offset_honoured: Outcome::Is(None),
                 sync_file: Outcome::Is(()),
+                revocable: Some(true),
             }),
         }
     }
@@ -164,7 +169,7 @@ mod tests {
             "rows": [{
                 "what": "a region", "exporter": "vfio_pci_core", "allocated": true,
                 "mappable": null, "caching": null, "source": null, "gup": null,
-                "offset_honoured": null, "sync_file": true,
+                "offset_honoured": null, "sync_file": true, "revocable": true,
                 "errors": ["mapping: the exporter refuses mmap: EINVAL"],
             }],
             "missing": [],

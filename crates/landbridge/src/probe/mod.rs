@@ -1,10 +1,11 @@
 //! `landbridge probe`: allocates from every exporter that this machine offers and tells
 //! what its buffers are like.
 //!
-//! - `display`: dumb buffers of displays; the exporters without a device are the
-//!   `inspect` crate's;
+//! - `display`, `camera`: samples of DRM and V4L2 devices; those that need no device are
+//!   the `inspect` crate's;
 //! - `matrix`: the rows for people and as JSON.
 
+mod camera;
 mod display;
 mod matrix;
 
@@ -23,8 +24,9 @@ Example:
   landbridge probe
 
 Allocates 64 KiB (2 MiB of huge pages) from each of: a memfd, to compare with;
-udmabuf; every dma-heap; a dumb buffer of every DRM card. Each is mapped and touched
-in a process made for that, and freed again. Columns:
+udmabuf; every dma-heap; a dumb buffer of every DRM card; a host blob of every
+virtio-gpu; a frame of every camera that nobody uses. Each is mapped and touched in a
+process made for that, and freed again. Columns:
 
   maps     whether the CPU can map it
   caching  how such a mapping is cached
@@ -32,6 +34,7 @@ in a process made for that, and freed again. Columns:
   GUP      whether get_user_pages works on it: O_DIRECT, vmsplice
   offset   whether a mapping that starts inside it shows the right page
   sync     whether its fences can be had as a sync_file
+  revoke   whether the exporter may take the memory away, as it is written down
 
 Exit status: 0 when at least one dma-buf or the memfd could be looked at, 1 when
 nothing could.")]
@@ -44,8 +47,13 @@ pub struct Options {
 /// Runs `landbridge probe`.
 pub fn command(options: &Options) -> Result<(), Failure> {
     let inspector = Inspector::open(Config::default());
-    let mut rows = probe::machine(&inspector);
-    rows.extend(display::rows(&inspector));
+    let mut samples = probe::samples();
+    samples.extend(display::samples());
+    samples.extend(camera::samples());
+    let rows: Vec<_> = samples
+        .iter()
+        .map(|sample| probe::examine(&inspector, sample))
+        .collect();
     let availability = inspector.availability();
     let text = match options.json {
         true => serde_json::to_string(&matrix::document(&rows, &availability))? + "\n",

@@ -2,12 +2,14 @@
 //! (Documentation/admin-guide/media/vivid.rst).
 
 use std::cell::Cell;
-use std::fs::{File, OpenOptions};
 use std::rc::Rc;
+
+use landbridge_dmabuf::v4l2::Capture;
+use landbridge_dmabuf::{self as dmabuf, Error};
+use rustix::io::Errno;
 
 use super::{Access, Exported, Exporter, Refused};
 use crate::sys::memory::PAGE;
-use crate::sys::v4l2;
 
 /// The module line with which the first device allocates by vmalloc and the
 /// second contiguously, one capture node each.
@@ -22,7 +24,7 @@ const BUFFERS: u32 = 4;
 #[derive(Debug)]
 pub struct Vivid {
     name: &'static str,
-    device: Rc<File>,
+    device: Rc<Capture>,
     next: Cell<u32>,
 }
 
@@ -44,8 +46,8 @@ impl Vivid {
     }
 
     fn open(name: &'static str, path: &str) -> Result<Self, Refused> {
-        let device = OpenOptions::new().read(true).write(true).open(path)?;
-        v4l2::request(&device, BUFFERS)?;
+        let device = Capture::open(path).map_err(refused)?;
+        device.allocate(BUFFERS).map_err(refused)?;
         Ok(Self {
             name,
             device: Rc::new(device),
@@ -63,12 +65,24 @@ impl Exporter for Vivid {
     fn export(&self, size: u64, access: Access) -> Result<Exported, Refused> {
         let index = self.next.get();
         self.next.set((index + 1) % BUFFERS);
-        let length = u64::from(v4l2::length(&self.device, index)?).next_multiple_of(PAGE as u64);
+        let length = self.device.picture_bytes(index).map_err(refused)?;
+        let length = u64::from(length).next_multiple_of(PAGE as u64);
         assert!(length >= size, "vivid's pictures are smaller than {size}");
-        let fd = v4l2::export(&self.device, index, access.open_flags())?;
         let device = Rc::clone(&self.device);
-        let again = move |access: Access| Ok(v4l2::export(&device, index, access.open_flags())?);
-        Ok(Exported::new(fd, length).exportable(again))
+        let again = move |access: Access| {
+            let buffer = device.export(index, access.into()).map_err(refused)?;
+            Ok(buffer.into())
+        };
+        Ok(Exported::new(again(access)?, length).exportable(again))
+    }
+}
+
+impl From<Access> for dmabuf::Access {
+    fn from(access: Access) -> Self {
+        match access {
+            Access::ReadOnly => Self::ReadOnly,
+            Access::ReadWrite => Self::ReadWrite,
+        }
     }
 }
 
@@ -82,4 +96,9 @@ impl Access {
         };
         (libc::O_CLOEXEC | mode).cast_unsigned()
     }
+}
+
+fn refused(error: Error) -> Refused {
+    let errno = error.errno().unwrap_or(libc::EIO);
+    Refused::Kernel(Errno::from_raw_os_error(errno))
 }

@@ -11,7 +11,6 @@ pub mod ioctl;
 pub mod kvm;
 pub mod memory;
 pub mod privileges;
-pub mod v4l2;
 pub mod vfio;
 
 pub use ioctl::{answer, errno_name};
