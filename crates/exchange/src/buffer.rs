@@ -134,6 +134,13 @@ impl Buffer {
         self.0.exporter.identity()
     }
 
+    /// Whether what backs it now is a dma-buf, which each exporter maps in its
+    /// own way.
+    pub fn is_dma_buf(&self) -> bool {
+        let storage = self.0.exporter.storage();
+        storage.is_some_and(|storage| storage.dma_buf().is_some())
+    }
+
     /// Who pays for it.
     pub fn tenant(&self) -> Option<&Tenant> {
         self.0.charges.first().map(Charge::tenant)

@@ -21,6 +21,7 @@
 //!
 //! An unprivileged program asks a [`broker`].
 
+pub mod aliases;
 pub mod asm;
 pub mod broker;
 pub mod btf;

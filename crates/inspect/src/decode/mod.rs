@@ -6,6 +6,8 @@
 pub mod arm64;
 pub mod x86;
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// How the CPU caches a mapping.
@@ -22,6 +24,18 @@ pub enum Caching {
     WriteThrough,
     /// Different pages differ.
     Mixed,
+}
+
+impl fmt::Display for Caching {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::WriteBack => "write-back",
+            Self::WriteCombining => "write-combining",
+            Self::Uncached => "uncached",
+            Self::WriteThrough => "write-through",
+            Self::Mixed => "mixed",
+        })
+    }
 }
 
 impl Caching {

@@ -221,6 +221,10 @@ pub struct BufferStatus {
     pub caching: Option<String>,
     /// How we know.
     pub caching_source: Option<String>,
+    /// Mappings of it, by any process, that are cached otherwise; absent where
+    /// nobody could look.
+    #[serde(default)]
+    pub differing_aliases: Option<Vec<AliasStatus>>,
     /// Who pays for it.
     pub guest: Option<String>,
     /// Bytes of it that were ever copied.
@@ -229,6 +233,19 @@ pub struct BufferStatus {
     pub fences_outstanding: usize,
     /// Who uses it.
     pub importers: Vec<ImporterStatus>,
+}
+
+/// A mapping of a buffer that is cached otherwise than the buffer is known to be.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AliasStatus {
+    /// The process.
+    pub pid: u32,
+    /// Its name.
+    pub command: String,
+    /// How its mapping is cached.
+    pub caching: String,
+    /// How we know.
+    pub source: String,
 }
 
 /// One user of a buffer and its terms.

@@ -203,7 +203,7 @@ fn answer(
         landbridge_inspect::Caching::WriteBack => Caching::WriteBack,
         landbridge_inspect::Caching::WriteCombining => Caching::WriteCombining,
         landbridge_inspect::Caching::Uncached => Caching::Uncached,
-        other => bail!("it is {}, which no guest can be told", other.short()),
+        other => bail!("it is {other}, which no guest can be told"),
     };
     let by = |evidence| match whose {
         Evidenced::Here => CachingSource::Kernel(evidence),

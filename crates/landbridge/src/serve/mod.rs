@@ -11,6 +11,7 @@
 //! one exchange, so that a buffer of one device is known to the others by its
 //! UUID. The main thread only waits for the signal that ends it all.
 
+mod aliases;
 mod caching;
 mod descriptors;
 mod fleet;

@@ -8,6 +8,7 @@ use landbridge_exchange::buffer::ImporterStatus as Importer;
 use landbridge_exchange::tenant::Resource;
 use landbridge_exchange::{Buffer, Tenant, Usage};
 
+use super::aliases::Seen;
 use super::fleet::{Berth, Fleet};
 use super::shares;
 use crate::control::status::{
@@ -16,6 +17,8 @@ use crate::control::status::{
 };
 
 pub(super) fn of(fleet: &Fleet) -> Status {
+    let buffers = fleet.exchange.buffers();
+    let seen = Seen::now(fleet, &buffers);
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
@@ -27,7 +30,7 @@ pub(super) fn of(fleet: &Fleet) -> Status {
             .iter()
             .map(|(name, tenant)| guest(fleet, name, tenant))
             .collect(),
-        buffers: fleet.exchange.buffers().iter().map(buffer).collect(),
+        buffers: buffers.iter().map(|it| buffer(it, &seen)).collect(),
         shares: fleet.stations().flat_map(|it| shares::of(it)).collect(),
         caching_from: fleet.caching.from().to_string(),
         unknown_caching: fleet.caching.unknown().map(|it| it.to_string()),
@@ -134,7 +137,7 @@ fn guest(fleet: &Fleet, name: &str, tenant: &Tenant) -> GuestStatus {
     }
 }
 
-fn buffer(buffer: &Buffer) -> BufferStatus {
+fn buffer(buffer: &Buffer, seen: &Seen) -> BufferStatus {
     let offer = buffer.offer();
     BufferStatus {
         buffer: number(buffer.id()),
@@ -146,6 +149,7 @@ fn buffer(buffer: &Buffer) -> BufferStatus {
         model: offer.model.to_string(),
         caching: offer.caching.map(|known| known.caching.to_string()),
         caching_source: offer.caching.map(|known| known.source.to_string()),
+        differing_aliases: seen.differing(buffer),
         guest: buffer.tenant().map(|tenant| tenant.name().to_owned()),
         copied_bytes: buffer.copied_bytes(),
         fences_outstanding: buffer.reservation().pending(Usage::Bookkeep).len(),

@@ -25,6 +25,9 @@ pub(super) fn of(status: &Status) -> String {
     for table in tables.into_iter().flatten() {
         let _ = writeln!(text, "{table}");
     }
+    for line in aliases(&status.buffers) {
+        let _ = writeln!(text, "{line}");
+    }
     let _ = writeln!(
         text,
         "caching is known from: {}; unknown caching is {}",
@@ -158,6 +161,25 @@ fn caching(caching: &Option<String>, source: &Option<String>) -> String {
     }
 }
 
+/// One line for each mapping that is cached otherwise than its buffer.
+fn aliases(buffers: &[BufferStatus]) -> impl Iterator<Item = String> {
+    let all = buffers.iter().flat_map(|buffer| {
+        let aliases = buffer.differing_aliases.iter().flatten();
+        aliases.map(move |alias| (buffer, alias))
+    });
+    all.map(|(buffer, alias)| {
+        format!(
+            "warning: buffer {} is {}, but process {} ({}) maps it {} ({})",
+            buffer.buffer,
+            buffer.caching.as_deref().unwrap_or("unknown"),
+            alias.pid,
+            plain(&alias.command),
+            alias.caching,
+            alias.source
+        )
+    })
+}
+
 fn shares(shares: &[ShareStatus]) -> Option<Table> {
     let mut table = table(&["share", "device", "blob id", "buffer", "size", "caching"]);
     for share in shares {
@@ -185,10 +207,32 @@ fn exporter(buffer: &BufferStatus) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::status::AliasStatus;
 
     #[test]
     fn an_empty_program_has_a_status_too() {
         assert!(of(&Status::default()).contains("0 bytes copied"));
+    }
+
+    #[test]
+    fn an_alias_with_another_caching_is_flagged() {
+        let status = Status {
+            buffers: vec![BufferStatus {
+                buffer: 7,
+                caching: Some("write-back".to_owned()),
+                differing_aliases: Some(vec![AliasStatus {
+                    pid: 42,
+                    command: "player\u{1b}".to_owned(),
+                    caching: "write-combining".to_owned(),
+                    source: "pte".to_owned(),
+                }]),
+                ..BufferStatus::default()
+            }],
+            ..Status::default()
+        };
+        let line = "warning: buffer 7 is write-back, but process 42 (player\\u{1b}) \
+                    maps it write-combining (pte)";
+        assert!(of(&status).contains(line));
     }
 
     #[test]

@@ -233,6 +233,7 @@ fn the_keys_of_the_status_are_stable() {
             "caching",
             "caching_source",
             "copied_bytes",
+            "differing_aliases",
             "exporter",
             "fences_outstanding",
             "guest",
