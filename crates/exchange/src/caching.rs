@@ -2,26 +2,7 @@
 
 use std::fmt;
 
-/// The caching of a CPU mapping.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Caching {
-    /// Write-back: ordinary cached memory (x86 WB, arm64 Normal WB).
-    WriteBack,
-    /// Write-combining (x86 WC, arm64 Normal non-cacheable).
-    WriteCombining,
-    /// Uncached (x86 UC and UC-, arm64 Device).
-    Uncached,
-}
-
-impl fmt::Display for Caching {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::WriteBack => "write-back",
-            Self::WriteCombining => "write-combining",
-            Self::Uncached => "uncached",
-        })
-    }
-}
+pub use landbridge_dmabuf::Caching;
 
 /// What of the kernel's showed a caching.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

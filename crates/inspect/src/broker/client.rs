@@ -34,7 +34,11 @@ pub fn ask(path: &Path, buffer: impl AsFd, limit: Duration) -> Result<MapInfo> {
         None => return Err(timeout),
     };
     // One small message fits an empty socket, so this does not wait.
-    send(socket.as_fd(), buffer.as_fd()).map_err(Error::system("sending to the broker"))?;
+    match send(socket.as_fd(), buffer.as_fd()) {
+        // It has hung up; why, it said before.
+        Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => {}
+        Err(errno) => return Err(Error::system("sending to the broker")(errno)),
+    }
     let mut text = [0; MAX_ANSWER_BYTES];
     loop {
         if !wait(socket.as_fd(), end)? {
@@ -42,7 +46,8 @@ pub fn ask(path: &Path, buffer: impl AsFd, limit: Duration) -> Result<MapInfo> {
         }
         match recv(&socket, &mut text[..], RecvFlags::DONTWAIT) {
             Ok((_, count)) => return understand(text.get(..count).unwrap_or_default()),
-            Err(Errno::AGAIN | Errno::INTR) => {}
+            // A hang-up with our question unread is told once, before the answer.
+            Err(Errno::AGAIN | Errno::INTR | Errno::CONNRESET) => {}
             Err(errno) => return Err(Error::system("receiving from the broker")(errno)),
         }
     }

@@ -225,6 +225,27 @@ fn a_flood_is_bounded_and_ends() {
 }
 
 #[test]
+fn a_refusal_that_comes_before_the_question_is_heard() {
+    let name = format!("landbridge-hasty-{}", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    let listener = listen(&path).unwrap();
+    rustix::io::ioctl_fionbio(&listener, false).unwrap();
+    let hasty = std::thread::spawn(move || {
+        for _ in 0..100 {
+            let client = rustix::net::accept(&listener).unwrap();
+            let refusal = serde_json::to_vec(&Answer::Refused(Refusal::TooMany)).unwrap();
+            rustix::net::send(&client, &refusal, SendFlags::NOSIGNAL).unwrap();
+        }
+    });
+    for _ in 0..100 {
+        let error = ask(&path, memory(), PATIENCE).unwrap_err();
+        assert!(matches!(error, Error::Broker(Refusal::TooMany)), "{error}");
+    }
+    hasty.join().unwrap();
+    fs::remove_file(&path).unwrap();
+}
+
+#[test]
 fn a_broker_that_is_not_there_is_an_error_in_time() {
     let nowhere = std::env::temp_dir().join("landbridge-no-broker");
     let error = ask(&nowhere, memory(), PATIENCE).unwrap_err();
