@@ -42,8 +42,8 @@ pub mod storage;
 pub mod sync_file;
 mod sys;
 pub mod udmabuf;
-pub mod vfio;
 pub mod v4l2;
+pub mod vfio;
 
 pub use bracketed::{Bracket, Bracketed};
 pub use caching::{Caching, KnowsCaching, Wanted};

@@ -1,14 +1,13 @@
 //! Who maps a buffer, and with what caching: for whoever told somebody that it has
 //! just one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::decode::Caching;
 use crate::error::Result;
 use crate::inspector::Inspector;
 use crate::map_info::Source;
 use crate::procfs::holders;
-use crate::records::Vma;
 
 /// A mapping of a dma-buf by some process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,20 +24,24 @@ pub struct Alias {
     pub source: Source,
 }
 
-/// All mappings of these dma-bufs, by inode. Exporters that put another file in the
+/// All mappings of these dma-bufs, given and found by inode, each given with its
+/// exporter's name in the kernel. Exporters that put another file in the
 /// mapping's place (i915) are not seen.
 ///
 /// # Errors
 /// [`Error::Unavailable`](crate::Error::Unavailable) without the privilege.
 pub fn of_buffers(
     inspector: &Inspector,
-    inodes: &BTreeSet<u64>,
+    buffers: &BTreeMap<u64, String>,
 ) -> Result<BTreeMap<u64, Vec<Alias>>> {
     let all = inspector.mappings(None)?;
     let mut found: BTreeMap<u64, Vec<Alias>> = BTreeMap::new();
-    for vma in all.iter().filter(|vma| is_of(vma, inodes)) {
+    for vma in all.iter().filter(|vma| vma.is_dma_buf) {
+        let Some(exporter) = buffers.get(&vma.inode) else {
+            continue;
+        };
         // A mapping whose bits mean nothing here proves no difference.
-        let Ok(info) = inspector.describe_listed(vma) else {
+        let Ok(info) = inspector.describe_listed(vma, Some(exporter)) else {
             continue;
         };
         if let Some(caching) = info.caching {
@@ -52,8 +55,4 @@ pub fn of_buffers(
         }
     }
     Ok(found)
-}
-
-fn is_of(vma: &Vma, inodes: &BTreeSet<u64>) -> bool {
-    vma.is_dma_buf && inodes.contains(&vma.inode)
 }

@@ -15,6 +15,6 @@ pub(crate) mod poll;
 pub(crate) mod region;
 pub(crate) mod uapi;
 pub(crate) mod userfault;
-pub(crate) mod vfio;
 pub(crate) mod v4l2;
+pub(crate) mod vfio;
 pub(crate) mod virtgpu;

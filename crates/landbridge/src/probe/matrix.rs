@@ -11,6 +11,15 @@ use crate::inspect::notes;
 use crate::inspect::table::yes_or_no;
 use crate::terminal::{self, plain};
 
+/// One exporter, looked at from all sides.
+#[derive(Debug)]
+pub(super) struct Looked {
+    /// What its buffers are like on this machine.
+    pub(super) row: Row,
+    /// Whether a guest's processor reaches them; `None` if there are none.
+    pub(super) kvm: Option<Outcome<bool>>,
+}
+
 /// What `landbridge probe --json` prints.
 #[derive(Debug, Serialize)]
 pub(super) struct Document {
@@ -32,12 +41,14 @@ struct Line {
     gup: Option<bool>,
     offset_honoured: Option<bool>,
     sync_file: Option<bool>,
+    kvm: Option<bool>,
     revocable: Option<bool>,
     errors: Vec<String>,
 }
 
 impl Line {
-    fn of(row: &Row) -> Self {
+    fn of(looked: &Looked) -> Self {
+        let row = &looked.row;
         let mut line = Self {
             what: row.what.clone(),
             exporter: row.exporter.clone(),
@@ -46,6 +57,11 @@ impl Line {
         match &row.found {
             Outcome::Is(found) => line.found(found),
             Outcome::Failed(why) => line.errors.push(why.clone()),
+        }
+        match &looked.kvm {
+            Some(Outcome::Is(reached)) => line.kvm = Some(*reached),
+            Some(Outcome::Failed(why)) => line.errors.push(format!("KVM: {why}")),
+            None => {}
         }
         line
     }
@@ -79,7 +95,7 @@ impl Line {
 }
 
 /// The rows as JSON.
-pub(super) fn document(rows: &[Row], availability: &[Availability]) -> Document {
+pub(super) fn document(rows: &[Looked], availability: &[Availability]) -> Document {
     Document {
         rows: rows.iter().map(Line::of).collect(),
         missing: Missing::of(availability),
@@ -87,7 +103,7 @@ pub(super) fn document(rows: &[Row], availability: &[Availability]) -> Document 
 }
 
 /// The rows for people, and below them what went wrong with which.
-pub(super) fn of(rows: &[Row], availability: &[Availability]) -> String {
+pub(super) fn of(rows: &[Looked], availability: &[Availability]) -> String {
     let mut table = terminal::table(&[
         "allocated from",
         "exporter",
@@ -97,6 +113,7 @@ pub(super) fn of(rows: &[Row], availability: &[Availability]) -> String {
         "GUP",
         "offset",
         "sync",
+        "KVM",
         "revoke",
     ]);
     let lines: Vec<_> = rows.iter().map(Line::of).collect();
@@ -111,6 +128,7 @@ pub(super) fn of(rows: &[Row], availability: &[Availability]) -> String {
             yes_or_no(line.gup).to_owned(),
             yes_or_no(line.offset_honoured).to_owned(),
             yes_or_no(line.sync_file).to_owned(),
+            yes_or_no(line.kvm).to_owned(),
             yes_or_no(line.revocable).to_owned(),
         ]);
     }
@@ -138,16 +156,17 @@ pub(super) fn of(rows: &[Row], availability: &[Availability]) -> String {
 mod tests {
     use super::*;
 
-    fn absent() -> Row {
-        Row {
+    fn absent() -> Looked {
+        let row = Row {
             what: "heaps".into(),
             exporter: None,
             found: Outcome::Failed("this machine has no /dev/dma_heap".into()),
-        }
+        };
+        Looked { row, kvm: None }
     }
 
-    fn refuses_mmap() -> Row {
-        Row {
+    fn refuses_mmap() -> Looked {
+        let row = Row {
             what: "a region".into(),
             exporter: Some("vfio_pci_core".into()),
             found: Outcome::Is(Found {
@@ -156,7 +175,9 @@ mod tests {
                 sync_file: Outcome::Is(()),
                 revocable: Some(true),
             }),
-        }
+        };
+        let kvm = Some(Outcome::Is(false));
+        Looked { row, kvm }
     }
 
     #[test]
@@ -169,7 +190,7 @@ mod tests {
             "rows": [{
                 "what": "a region", "exporter": "vfio_pci_core", "allocated": true,
                 "mappable": null, "caching": null, "source": null, "gup": null,
-                "offset_honoured": null, "sync_file": true, "revocable": true,
+                "offset_honoured": null, "sync_file": true, "kvm": false, "revocable": true,
                 "errors": ["mapping: the exporter refuses mmap: EINVAL"],
             }],
             "missing": [],

@@ -1,7 +1,7 @@
 //! Mappings of our buffers, by whomever, that are cached otherwise than guests
 //! were told.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use landbridge_exchange::{Buffer, Caching};
 use landbridge_inspect::aliases::{self, Alias};
@@ -16,12 +16,15 @@ pub(super) struct Seen(Option<BTreeMap<u64, Vec<Alias>>>);
 impl Seen {
     /// Looks at all processes, if there is anything to look for.
     pub(super) fn now(fleet: &Fleet, buffers: &[Buffer]) -> Self {
-        let inodes: BTreeSet<u64> = buffers.iter().filter_map(inode).collect();
-        if inodes.is_empty() {
+        let ours: BTreeMap<u64, String> = buffers
+            .iter()
+            .filter_map(|buffer| Some((inode(buffer)?, exporter(buffer))))
+            .collect();
+        if ours.is_empty() {
             return Self(None);
         }
         // Without the privilege there is nothing to be seen.
-        Self(aliases::of_buffers(fleet.caching.inspector(), &inodes).ok())
+        Self(aliases::of_buffers(fleet.caching.inspector(), &ours).ok())
     }
 
     /// The mappings of a buffer that differ from what is known of it; `None`
@@ -41,6 +44,15 @@ fn inode(buffer: &Buffer) -> Option<u64> {
         .is_dma_buf()
         .then(|| buffer.identity())?
         .map(|it| it.inode)
+}
+
+/// The kernel's name for its exporter.
+fn exporter(buffer: &Buffer) -> String {
+    let own = match buffer.exporter_name() {
+        "system heap" => "system",
+        name => name,
+    };
+    buffer.origin().unwrap_or(own).to_owned()
 }
 
 fn differs(alias: &Alias, told: Caching) -> bool {
