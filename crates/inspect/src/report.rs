@@ -93,10 +93,20 @@ pub struct Mapping {
     pub end: u64,
     /// Offset in the buffer, in bytes.
     pub offset: u64,
-    /// Its caching and how that is known; `None` without privilege.
-    pub caching: Option<(Caching, Source)>,
+    /// Its caching; `None` where nobody knows.
+    pub caching: Option<Caching>,
+    /// How that is known; an estimate where it could not be read.
+    pub source: Option<Source>,
     /// Whether get_user_pages works; `None` if not known.
     pub gup: Option<bool>,
+}
+
+impl Mapping {
+    /// Its caching and how that is known.
+    #[must_use]
+    pub fn known(&self) -> Option<(Caching, Source)> {
+        self.caching.zip(self.source)
+    }
 }
 
 /// Fences of a buffer, as poll tells them.
@@ -179,7 +189,9 @@ impl Holders {
 
     fn complete(&mut self, listed: KernelBuffer) -> Buffer {
         let holders = self.0.remove(&listed.inode).unwrap_or_default();
-        let holders: Vec<_> = holders.into_values().collect();
+        let mut holders: Vec<_> = holders.into_values().collect();
+        let caching_differs = caching_differs(&holders);
+        estimate(&listed.exporter, &mut holders);
         Buffer {
             inode: listed.inode,
             size: listed.size,
@@ -188,7 +200,7 @@ impl Holders {
             mappable: listed.mappable,
             importers: listed.importers,
             fences: fences(listed.inode, &holders),
-            caching_differs: caching_differs(&holders),
+            caching_differs,
             holders,
         }
     }
@@ -216,7 +228,8 @@ fn add_mappings(
             start: vma.start,
             end: vma.end,
             offset: vma.page_offset.saturating_mul(4096),
-            caching: info.and_then(|info| Some((info.caching?, info.source))),
+            caching: info.and_then(|info| info.caching),
+            source: info.map(|info| info.source),
             gup: Some(vma.gup()),
         });
     }
@@ -235,6 +248,7 @@ fn add_mappings_of_procfs(found: &mut Holders, pids: &[u32]) {
                 end: entry.range.end,
                 offset: entry.offset,
                 caching: None,
+                source: None,
                 gup: entry.gup(),
             });
         }
@@ -246,9 +260,20 @@ fn caching_differs(holders: &[Holder]) -> bool {
     let mappings = holders.iter().flat_map(|holder| &holder.mappings);
     let together = mappings
         .filter_map(|mapping| mapping.caching)
-        .map(|(caching, _)| caching)
         .reduce(Caching::with);
     together == Some(Caching::Mixed)
+}
+
+/// What is written down about the exporter, for mappings that could not be read.
+fn estimate(exporter: &str, holders: &mut [Holder]) {
+    let Ok(estimate) = Inspector::estimate(exporter, None) else {
+        return;
+    };
+    let mappings = holders.iter_mut().flat_map(|holder| &mut holder.mappings);
+    for mapping in mappings.filter(|mapping| mapping.caching.is_none()) {
+        mapping.caching = estimate.caching;
+        mapping.source = estimate.caching.map(|_| estimate.source);
+    }
 }
 
 /// Asks poll, through a copy of some holder's descriptor.
@@ -295,7 +320,8 @@ mod tests {
             start: 0x1000,
             end: 0x2000,
             offset: 0,
-            caching: caching.map(|caching| (caching, Source::Pte)),
+            caching,
+            source: caching.map(|_| Source::Pte),
             gup: None,
         };
         Holder {
@@ -316,5 +342,20 @@ mod tests {
         assert!(!differs(&[]));
         let two = [holder(&[Some(WriteBack)]), holder(&[Some(WriteCombining)])];
         assert!(caching_differs(&two));
+    }
+
+    #[test]
+    fn only_what_could_not_be_read_is_estimated() {
+        let mut holders = [holder(&[Some(Caching::WriteCombining), None])];
+        estimate("udmabuf", &mut holders);
+        let known: Vec<_> = holders[0].mappings.iter().map(Mapping::known).collect();
+        let expected = [
+            Some((Caching::WriteCombining, Source::Pte)),
+            Some((Caching::WriteBack, Source::Rule)),
+        ];
+        assert_eq!(known, expected);
+        let mut holders = [holder(&[None])];
+        estimate("i915", &mut holders);
+        assert_eq!(holders[0].mappings[0].known(), None);
     }
 }

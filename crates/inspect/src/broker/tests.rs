@@ -199,6 +199,61 @@ fn a_silent_client_is_dropped_and_hurts_nobody() {
 }
 
 #[test]
+fn an_exporter_that_blocks_in_mmap_hurts_only_who_asked() {
+    let limits = Limits {
+        per_user: 3,
+        deadline: Duration::from_millis(400),
+        ..Limits::default()
+    };
+    let Some(running) = start(Nature::Stuck, limits) else {
+        return;
+    };
+    // All of one user's places are taken by buffers whose exporter never comes back.
+    let stuck: Vec<OwnedFd> = (0..3).map(|_| connected(&running)).collect();
+    let memory = memory();
+    for socket in &stuck {
+        send(socket, REQUEST, &[memory.as_fd()]);
+    }
+    let started = Instant::now();
+    let fourth = connected(&running);
+    assert_eq!(answer(&fourth), Answer::Refused(Refusal::TooMany));
+    assert!(
+        started.elapsed() < limits.deadline,
+        "the loop itself waits for nobody"
+    );
+    for socket in &stuck {
+        assert_eq!(answer(socket), Answer::Refused(Refusal::TooSlow));
+    }
+    // Then they are killed, and there is room again.
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let again = connected(&running);
+        send(&again, REQUEST, &[memory.as_fd()]);
+        match answer(&again) {
+            Answer::Refused(Refusal::TooSlow) => break,
+            Answer::Refused(Refusal::TooMany) => {}
+            other => panic!("{other:?}"),
+        }
+        assert!(Instant::now() < end, "their places are never free");
+    }
+}
+
+#[test]
+fn the_callers_own_child_is_killed_when_it_never_comes_back() {
+    use crate::sys::child::Child;
+    let memory = memory();
+    let mut child = Child::touching(memory.as_fd(), Nature::Stuck.whole()).unwrap();
+    let pid = child.pid();
+    let started = Instant::now();
+    let error = child.wait(Duration::from_millis(50)).unwrap_err();
+    assert!(matches!(error, Error::Timeout { .. }), "{error}");
+    drop(child);
+    assert!(started.elapsed() < PATIENCE);
+    let gone = !std::path::Path::new(&format!("/proc/{pid}")).exists();
+    assert!(gone, "process {pid} is left");
+}
+
+#[test]
 fn a_flood_is_bounded_and_ends() {
     let limits = Limits {
         clients: 6,

@@ -6,7 +6,7 @@
 
 use super::fields::{self, IterFields, VmaFields};
 use super::walk::{self, Slots};
-use super::{Kind, Program, emit_inode, emit_pgd};
+use super::{Kind, MemberSlots, Program, emit_members, emit_pgd};
 use crate::asm::{Alu, Asm, Cond, Helper, Reg};
 use crate::btf::Btf;
 use crate::error::Error;
@@ -84,7 +84,7 @@ pub(crate) fn build(btf: &Btf, samples: Samples) -> Result<Program, Error> {
     }
     asm.load_field(Reg::R3, Reg::R2, &tgid);
     asm.store(Reg::Fp, slot(at::TGID), Reg::R3);
-    copy_members(&mut asm, &vma);
+    emit_members(&mut asm, &vma, Reg::Fp, members());
     if samples != Samples::None {
         let skip = asm.label();
         emit_pgd(&mut asm, &vma, SCRATCH, skip);
@@ -108,24 +108,17 @@ pub(crate) fn build(btf: &Btf, samples: Samples) -> Result<Program, Error> {
     })
 }
 
-fn copy_members(asm: &mut Asm, fields: &VmaFields) {
-    let members = [
-        (&fields.start, at::START),
-        (&fields.end, at::END),
-        (&fields.flags, at::FLAGS),
-        (&fields.page_prot, at::PAGE_PROT),
-        (&fields.page_offset, at::PAGE_OFFSET),
-    ];
-    for (field, offset) in members {
-        asm.load_field(Reg::R1, Reg::R8, field);
-        asm.store(Reg::Fp, slot(offset), Reg::R1);
+/// Where a record's members are on the stack.
+fn members() -> MemberSlots {
+    MemberSlots {
+        start: slot(at::START),
+        end: slot(at::END),
+        flags: slot(at::FLAGS),
+        page_prot: slot(at::PAGE_PROT),
+        page_offset: slot(at::PAGE_OFFSET),
+        inode: slot(at::INODE),
+        magic: slot(at::MAGIC),
     }
-    let no_file = asm.label();
-    asm.load_field(Reg::R1, Reg::R8, &fields.file);
-    asm.jump_if(Cond::Eq, Reg::R1, 0, no_file);
-    let (inode, magic) = (slot(at::INODE), Some(slot(at::MAGIC)));
-    emit_inode(asm, &fields.inode, Reg::Fp, inode, magic, no_file);
-    asm.place(no_file);
 }
 
 /// Walks to the first and to the last page.

@@ -58,6 +58,38 @@ fn emit_inode(
     }
 }
 
+/// Where the members of a mapping are stored, in bytes from one base.
+#[derive(Clone, Copy)]
+struct MemberSlots {
+    start: i16,
+    end: i16,
+    flags: i16,
+    page_prot: i16,
+    page_offset: i16,
+    inode: i16,
+    magic: i16,
+}
+
+/// Stores the members of the mapping in R8. Uses R1 to R3.
+fn emit_members(asm: &mut Asm, fields: &VmaFields, base: Reg, at: MemberSlots) {
+    let members = [
+        (&fields.start, at.start),
+        (&fields.end, at.end),
+        (&fields.flags, at.flags),
+        (&fields.page_prot, at.page_prot),
+        (&fields.page_offset, at.page_offset),
+    ];
+    for (field, slot) in members {
+        asm.load_field(Reg::R1, Reg::R8, field);
+        asm.store(base, slot, Reg::R1);
+    }
+    let no_file = asm.label();
+    asm.load_field(Reg::R1, Reg::R8, &fields.file);
+    asm.jump_if(Cond::Eq, Reg::R1, 0, no_file);
+    emit_inode(asm, &fields.inode, base, at.inode, Some(at.magic), no_file);
+    asm.place(no_file);
+}
+
 /// From the mapping in R8 to the address of its top table in R9, as a plain number.
 fn emit_pgd(asm: &mut Asm, fields: &VmaFields, scratch: i16, absent: Label) {
     asm.load_field(Reg::R3, Reg::R8, &fields.mm);

@@ -6,7 +6,7 @@
 
 use super::fields::VmaFields;
 use super::walk::{self, Slots, TABLE_BYTES};
-use super::{Kind, Program, emit_inode, emit_pgd};
+use super::{Kind, MemberSlots, Program, emit_members, emit_pgd};
 use crate::asm::{Asm, Cond, Helper, Reg};
 use crate::btf::Btf;
 use crate::error::Error;
@@ -104,7 +104,7 @@ pub(crate) fn build(btf: &Btf, subject: Subject, depth: Depth) -> Result<Program
     asm.mov(Reg::R8, Reg::R0);
 
     asm.store_imm(Reg::R6, at::STATUS, status::FOUND as i32);
-    copy_members(&mut asm, &fields);
+    emit_members(&mut asm, &fields, Reg::R6, MEMBERS);
     if depth != Depth::Vma {
         let skip = asm.label();
         emit_pgd(&mut asm, &fields, SCRATCH, skip);
@@ -144,31 +144,15 @@ fn slots(depth: Depth) -> Slots {
     }
 }
 
-fn copy_members(asm: &mut Asm, fields: &VmaFields) {
-    let members = [
-        (&fields.start, at::START),
-        (&fields.end, at::END),
-        (&fields.flags, at::FLAGS),
-        (&fields.page_prot, at::PAGE_PROT),
-        (&fields.page_offset, at::PAGE_OFFSET),
-    ];
-    for (field, slot) in members {
-        asm.load_field(Reg::R1, Reg::R8, field);
-        asm.store(Reg::R6, slot, Reg::R1);
-    }
-    let no_file = asm.label();
-    asm.load_field(Reg::R1, Reg::R8, &fields.file);
-    asm.jump_if(Cond::Eq, Reg::R1, 0, no_file);
-    emit_inode(
-        asm,
-        &fields.inode,
-        Reg::R6,
-        at::INODE,
-        Some(at::MAGIC),
-        no_file,
-    );
-    asm.place(no_file);
-}
+const MEMBERS: MemberSlots = MemberSlots {
+    start: at::START,
+    end: at::END,
+    flags: at::FLAGS,
+    page_prot: at::PAGE_PROT,
+    page_offset: at::PAGE_OFFSET,
+    inode: at::INODE,
+    magic: at::MAGIC,
+};
 
 /// The open-coded VMA iterator (`kernel/bpf/task_iter.c`).
 struct Iterator {

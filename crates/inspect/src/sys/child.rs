@@ -28,6 +28,9 @@ pub(crate) enum Nature {
     DmaBuf,
     /// Anything that can be mapped shared, such as a memfd.
     Memory,
+    /// Memory whose exporter never comes back from mmap: for tests.
+    #[cfg(test)]
+    Stuck,
 }
 
 impl Nature {

@@ -38,6 +38,10 @@ pub(super) fn main(origin: Origin, wanted: Wanted, report: RawFd) -> ! {
     let report_bytes = outcome.unwrap_or_else(|failed| failed).encode();
     // SAFETY: the buffer is valid for its length; the descriptor is the child's own.
     unsafe { libc::write(report, report_bytes.as_ptr().cast(), report_bytes.len()) };
+    wait_for_ever()
+}
+
+fn wait_for_ever() -> ! {
     loop {
         // SAFETY: no descriptors, so nothing is read or written; the parent kills.
         unsafe { libc::poll(std::ptr::null_mut(), 0, -1) };
@@ -113,6 +117,10 @@ fn errno() -> i32 {
 /// Checks, maps and touches; the mapping stays until the child dies.
 fn map(fd: RawFd, wanted: Wanted) -> Result<Report, Report> {
     let is_buffer = wanted.nature == Nature::DmaBuf;
+    #[cfg(test)]
+    if wanted.nature == Nature::Stuck {
+        wait_for_ever();
+    }
     if is_buffer && !is_dma_buf(fd) {
         return Err(failed(Stage::Check));
     }

@@ -3,19 +3,19 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use landbridge_inspect::report::{self, Fences, ListSource, Report};
-use landbridge_inspect::{Availability, Caching, Importers, Inspector, Reason, Source, Strength};
+use landbridge_inspect::report::{Buffer, ListSource, Report};
+use landbridge_inspect::{Availability, Reason, Strength};
 use serde::Serialize;
 
 /// What `landbridge inspect --json` prints.
 #[derive(Debug, Clone, Serialize)]
-pub struct Document {
+pub struct Document<'a> {
     /// Nanoseconds since 1970.
     pub at: u64,
     /// Where the list of buffers came from: `kernel`, `bufinfo`, `processes`.
     pub list: ListSource,
-    /// Buffers.
-    pub buffers: Vec<Buffer>,
+    /// Buffers, as the report has them.
+    pub buffers: Vec<&'a Buffer>,
     /// Ways of knowing that are not available here.
     pub missing: Vec<Missing>,
     /// Processes that could not be looked into.
@@ -34,74 +34,20 @@ pub struct Missing {
     pub text: String,
 }
 
-/// One dma-buf.
-#[derive(Debug, Clone, Serialize)]
-pub struct Buffer {
-    /// Its identity, `st_ino`.
-    pub inode: u64,
-    /// Bytes.
-    pub size: u64,
-    /// The exporter's name.
-    pub exporter: String,
-    /// The name that user space gave it, or null.
-    pub name: Option<String>,
-    /// Whether the exporter can map it; null if not known.
-    pub mappable: Option<bool>,
-    /// Attached devices; null if not known.
-    pub importers: Option<Importers>,
-    /// Processes that hold it.
-    pub holders: Vec<Holder>,
-    /// Fences pending; null if not known.
-    pub fences: Option<Fences>,
-    /// Whether two mappings, or two pages of one, are cached differently.
-    pub caching_differs: bool,
-}
-
-/// A process that holds a buffer.
-#[derive(Debug, Clone, Serialize)]
-pub struct Holder {
-    /// The process.
-    pub pid: u32,
-    /// Its name.
-    pub command: String,
-    /// Its descriptors of the buffer.
-    pub fds: Vec<u32>,
-    /// Its mappings of the buffer.
-    pub mappings: Vec<Mapping>,
-}
-
-/// A mapping of a buffer.
-#[derive(Debug, Clone, Serialize)]
-pub struct Mapping {
-    /// First address.
-    pub start: u64,
-    /// First address past the end.
-    pub end: u64,
-    /// Offset in the buffer, in bytes.
-    pub offset: u64,
-    /// Its caching; null if not known.
-    pub caching: Option<Caching>,
-    /// How that is known; null if it is not.
-    pub source: Option<Source>,
-    /// Whether get_user_pages works; null if not known.
-    pub gup: Option<bool>,
-}
-
-impl Document {
+impl<'a> Document<'a> {
     /// All of a report.
     #[must_use]
-    pub fn of(report: &Report) -> Self {
-        let all: Vec<_> = report.buffers.iter().collect();
-        Self::of_buffers(report, &all)
+    pub fn of(report: &'a Report) -> Self {
+        Self::of_buffers(report, report.buffers.iter().collect())
     }
 
     /// Some buffers of a report, in this order.
     #[must_use]
-    pub fn of_buffers(report: &Report, buffers: &[&report::Buffer]) -> Self {
+    pub fn of_buffers(report: &'a Report, buffers: Vec<&'a Buffer>) -> Self {
         Self {
             at: nanoseconds(report.at),
             list: report.list,
-            buffers: buffers.iter().map(|buffer| Buffer::of(buffer)).collect(),
+            buffers,
             missing: Missing::of(&report.availability),
             unreadable_processes: report.unreadable_processes,
         }
@@ -128,49 +74,6 @@ impl Missing {
             })
         });
         missing.collect()
-    }
-}
-
-/// The caching of a mapping; where it could not be read, what is written down about the
-/// exporter.
-#[must_use]
-pub fn caching(buffer: &report::Buffer, mapping: &report::Mapping) -> Option<(Caching, Source)> {
-    mapping.caching.or_else(|| {
-        let estimate = Inspector::estimate(&buffer.exporter, None).ok()?;
-        Some((estimate.caching?, estimate.source))
-    })
-}
-
-impl Buffer {
-    fn of(buffer: &report::Buffer) -> Self {
-        let mapping = |mapping: &report::Mapping| {
-            let known = caching(buffer, mapping);
-            Mapping {
-                start: mapping.start,
-                end: mapping.end,
-                offset: mapping.offset,
-                caching: known.map(|(caching, _)| caching),
-                source: known.map(|(_, source)| source),
-                gup: mapping.gup,
-            }
-        };
-        let holder = |holder: &report::Holder| Holder {
-            pid: holder.pid,
-            command: holder.command.clone(),
-            fds: holder.fds.clone(),
-            mappings: holder.mappings.iter().map(mapping).collect(),
-        };
-        Self {
-            inode: buffer.inode,
-            size: buffer.size,
-            exporter: buffer.exporter.clone(),
-            name: buffer.name.clone(),
-            mappable: buffer.mappable,
-            importers: buffer.importers.clone(),
-            holders: buffer.holders.iter().map(holder).collect(),
-            fences: buffer.fences,
-            caching_differs: buffer.caching_differs,
-        }
     }
 }
 

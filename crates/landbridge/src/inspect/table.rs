@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use landbridge_inspect::report::{Buffer, Fences, Holder, ListSource, Mapping, Report};
 
-use super::{document, notes};
+use super::notes;
 use crate::serve::settings::Size;
 use crate::terminal::{self, plain};
 
@@ -101,7 +101,7 @@ fn mapped_as(buffer: &Buffer) -> String {
     let mut alike: Vec<(u32, String, usize)> = Vec::new();
     for holder in &buffer.holders {
         for mapping in &holder.mappings {
-            let behaves = behaves(buffer, mapping);
+            let behaves = behaves(mapping);
             match alike.last_mut() {
                 Some((pid, last, count)) if *pid == holder.pid && *last == behaves => *count += 1,
                 _ => alike.push((holder.pid, behaves, 1)),
@@ -121,8 +121,8 @@ fn mapped_as(buffer: &Buffer) -> String {
     all.join("\n")
 }
 
-fn behaves(buffer: &Buffer, mapping: &Mapping) -> String {
-    let caching = match document::caching(buffer, mapping) {
+fn behaves(mapping: &Mapping) -> String {
+    let caching = match mapping.known() {
         Some((caching, source)) => format!("{} ({source})", caching.short()),
         None => "unknown".to_owned(),
     };
@@ -165,14 +165,14 @@ pub(super) mod tests {
 
     /// A report with something of everything.
     pub(in crate::inspect) fn report() -> Report {
-        let mapping = |start, end, offset, caching, gup| Mapping {
+        let mapping = |start, end, offset, source, gup| Mapping {
             start,
             end,
             offset,
-            caching,
+            caching: Some(Caching::WriteBack),
+            source: Some(source),
             gup,
         };
-        let read = Some((Caching::WriteBack, Source::Pte));
         let buffer = Buffer {
             inode: 7,
             size: 8192,
@@ -188,8 +188,8 @@ pub(super) mod tests {
                 command: "player".into(),
                 fds: vec![3, 5],
                 mappings: vec![
-                    mapping(0x1000, 0x3000, 0, read, Some(false)),
-                    mapping(0x4000, 0x5000, 0x1000, None, None),
+                    mapping(0x1000, 0x3000, 0, Source::Pte, Some(false)),
+                    mapping(0x4000, 0x5000, 0x1000, Source::Rule, None),
                 ],
             }],
             fences: Some(Fences {

@@ -171,7 +171,8 @@ pub(super) mod tests {
             start: 0x1000,
             end: 0x2000,
             offset: 0,
-            caching: Some((Caching::WriteCombining, Source::Pte)),
+            caching: Some(Caching::WriteCombining),
+            source: Some(Source::Pte),
             gup: Some(false),
         };
         let buffer = |&(inode, size, exporter): &(u64, u64, &str)| Buffer {

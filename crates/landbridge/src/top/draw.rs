@@ -1,6 +1,6 @@
 //! One frame.
 
-use landbridge_inspect::report::Buffer;
+use landbridge_inspect::report::{Buffer, Mapping};
 use landbridge_inspect::{Caching, Source};
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer as Cells;
@@ -12,7 +12,6 @@ use ratatui::{Frame, Terminal};
 
 use super::app::App;
 use super::order;
-use crate::inspect::document;
 use crate::inspect::notes;
 use crate::inspect::table::{fences, summary};
 use crate::serve::settings::Size;
@@ -166,9 +165,7 @@ fn caching(buffer: &Buffer) -> String {
         return "DIFFER".to_owned();
     }
     let mappings = buffer.holders.iter().flat_map(|it| &it.mappings);
-    let known: Vec<_> = mappings
-        .map(|mapping| document::caching(buffer, mapping))
-        .collect();
+    let known: Vec<_> = mappings.map(Mapping::known).collect();
     let estimated = known
         .iter()
         .flatten()
@@ -194,7 +191,7 @@ fn details(buffer: &Buffer) -> Vec<Line<'static>> {
         let pid = holder.pid;
         lines.push(Line::from(format!("{pid} {command}: fd {}", fds.join(" "))));
         for mapping in &holder.mappings {
-            let known = document::caching(buffer, mapping);
+            let known = mapping.known();
             let caching = known.map_or("unknown".to_owned(), |(caching, source)| {
                 format!("{} ({source})", caching.short())
             });

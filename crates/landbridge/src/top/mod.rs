@@ -93,7 +93,7 @@ fn objects(inspector: &Inspector, options: &Options) -> anyhow::Result<()> {
     loop {
         let report = report::collect(inspector, None);
         let rows = view::rows(&report, options.sort, &options.filter);
-        let text = serde_json::to_string(&Document::of_buffers(&report, &rows))? + "\n";
+        let text = serde_json::to_string(&Document::of_buffers(&report, rows))? + "\n";
         if !terminal::print(&text)? || options.once {
             return Ok(());
         }
