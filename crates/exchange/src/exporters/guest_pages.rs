@@ -64,12 +64,13 @@ pub trait GuestMemory: Send + Sync {
 /// Pages that a guest brought.
 #[derive(Debug)]
 pub struct GuestPages {
+    // Field order: a dma-buf of the files goes before them, so that whoever
+    // handed them out knows for as long that they are in use.
+    joined: Joined,
     ranges: RangeList<GuestPhysical>,
-    /// The same bytes in the files behind them. Kept beside a dma-buf of them,
-    /// so that whoever handed the files out knows that they are in use.
+    /// The same bytes in the files behind them.
     files: RangeList<File>,
     size: u64,
-    joined: Joined,
 }
 
 /// Whether the pages are one dma-buf.
@@ -124,10 +125,10 @@ impl GuestPages {
         }
         let files = files.ok_or_else(|| refuse("there are no pages".to_owned()))?;
         Ok(Self {
+            joined: Joined::Untried,
             ranges: guest,
             files,
             size,
-            joined: Joined::Untried,
         })
     }
 
