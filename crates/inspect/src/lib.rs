@@ -13,7 +13,7 @@
 //! |---|---|---|
 //! | `KernelIoctl` | yes | a kernel with the ioctl proposed in 2022 |
 //! | `Pte` | yes, at the time | CAP_BPF and CAP_PERFMON, x86-64, no lockdown |
-//! | `Vma` | but for exporters that set the caching page by page | CAP_BPF and CAP_PERFMON |
+//! | `Vma` | yes; not given where the exporter may set the caching page by page | CAP_BPF and CAP_PERFMON |
 //! | `Rule` | an estimate | nothing |
 //!
 //! A way that is missing says why ([`Inspector::availability`]). What nobody knows is

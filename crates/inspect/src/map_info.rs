@@ -15,8 +15,8 @@ pub enum Source {
     KernelIoctl,
     /// Read from the page table: exact at the time.
     Pte,
-    /// Read from the mapping's `vm_page_prot`: exact for all but exporters that set
-    /// the caching page by page (TTM).
+    /// Read from the mapping's `vm_page_prot`. Exporters that may set the caching page
+    /// by page (TTM) get no such answer.
     Vma,
     /// Written down about the exporter: an estimate.
     Rule,

@@ -6,6 +6,9 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
+/// Of `task_struct.flags` (`include/linux/sched.h`): a thread of the kernel.
+const PF_KTHREAD: u32 = 1 << 21;
+
 /// A descriptor of a dma-buf in some process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeldFd {
@@ -55,10 +58,24 @@ pub fn walk(pids: &[u32]) -> Walk {
             Some(fds) => walk.fds.extend(fds),
             // One that has ended meanwhile holds nothing.
             None if !fs::exists(format!("/proc/{pid}")).unwrap_or(false) => {}
+            None if is_of_the_kernel(pid) => {}
             None => walk.unreadable += 1,
         }
     }
     walk
+}
+
+/// Whether it is a thread of the kernel, which has no descriptors to show.
+fn is_of_the_kernel(pid: u32) -> bool {
+    let bytes = fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
+    flags(&String::from_utf8_lossy(&bytes)).is_some_and(|flags| flags & PF_KTHREAD != 0)
+}
+
+/// The flags in `/proc/PID/stat`: the seventh field after the name, which is in
+/// parentheses and may hold anything.
+fn flags(stat: &str) -> Option<u32> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(6)?.parse().ok()
 }
 
 fn held_by(pid: u32) -> Option<Vec<HeldFd>> {
@@ -88,6 +105,18 @@ mod tests {
         assert!(processes().contains(&pid));
         assert!(!command(pid).is_empty());
         assert_eq!(walk(&[pid]).unreadable, 0);
+    }
+
+    #[test]
+    fn threads_of_the_kernel_are_known_by_their_flags() {
+        let thread = "2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0";
+        assert_eq!(
+            flags(thread).map(|flags| flags & PF_KTHREAD),
+            Some(PF_KTHREAD)
+        );
+        let forged = "7 (a) 0 0 0 0 0 2129984) S 1 7 7 0 -1 4194304 0 0";
+        assert_eq!(flags(forged).map(|flags| flags & PF_KTHREAD), Some(0));
+        assert!(!is_of_the_kernel(std::process::id()));
     }
 
     #[test]

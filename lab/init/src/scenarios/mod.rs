@@ -34,6 +34,7 @@ mod kvm_slots_are_refused_as_the_table_says;
 mod prime_refuses_what_the_table_says;
 mod private_memory_is_its_guests_alone;
 mod the_first_prime_export_decides_who_may_write;
+mod the_tools_tell_of_real_buffers;
 mod two_gpus_drive_four_displays;
 mod udmabuf_refuses_what_the_table_says;
 mod vfio_refuses_what_the_table_says;
@@ -57,6 +58,7 @@ pub static ALL: LazyLock<Vec<Scenario>> = LazyLock::new(|| {
 const SINGLE: &[Scenario] = &[
     a_machine_boots_with_real_exporters::SCENARIO,
     every_dma_buf_is_listed::SCENARIO,
+    the_tools_tell_of_real_buffers::SCENARIO,
     an_ordinary_user_is_told_that_exporters_are_off_limits::SCENARIO,
     a_partial_mapping_of_shmem_gem_shows_the_wrong_page::SCENARIO,
     a_hole_punched_under_a_udmabuf_splits_it::SCENARIO,
