@@ -6,6 +6,7 @@ mod a_dma_buf_is_not_populated_but_touched;
 mod a_dma_buf_of_the_host_is_a_blob_under_kvm;
 mod a_gem_handle_closes_with_its_last_share;
 mod a_guest_loses_no_write_while_its_memory_moves;
+mod a_guest_maps_as_its_host_does;
 mod a_guest_outlives_the_revocation_of_its_memory;
 mod a_guest_reaches_a_program_beside_it;
 mod a_hang_is_a_failure;
@@ -49,6 +50,7 @@ pub static ALL: LazyLock<Vec<Scenario>> = LazyLock::new(|| {
     [
         SINGLE,
         an_answer_equals_the_page_table::SCENARIOS,
+        a_guest_maps_as_its_host_does::SCENARIOS,
         exporters_are_as_written_down::SCENARIOS,
         &every_kind_of_blob_is_served_or_refused::SCENARIOS,
     ]
