@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{demo, inspect, mapinfo, probe, recover, screenshot, serve, share, status, top};
+use crate::{
+    demo, events, inspect, mapinfo, probe, recover, revoke, screenshot, serve, share, status, top,
+};
 
 /// Zero-copy buffer sharing between a Linux host, its virtual machines and
 /// their devices.
@@ -29,6 +31,12 @@ enum Command {
     Share(share::Options),
     /// Ends a share; the guest keeps what it has made of it.
     Unshare(share::UnshareOptions),
+    /// Takes a buffer's memory away from all who use it.
+    Revoke(revoke::Options),
+    /// Gives a buffer's memory back.
+    Restore(revoke::RestoreOptions),
+    /// Tells what happens to buffers of a running `serve`, as it happens.
+    Events(events::Options),
     /// Writes what a guest shows on a running `serve` as a PNG file.
     Screenshot(screenshot::Options),
     /// Gives a running VM its device back after `serve` died.
@@ -51,6 +59,9 @@ pub fn main() -> ExitCode {
         Command::Status(options) => status::command(&options),
         Command::Share(options) => share::command(&options),
         Command::Unshare(options) => share::unshare(&options),
+        Command::Revoke(options) => revoke::command(&options),
+        Command::Restore(options) => revoke::restore(&options),
+        Command::Events(options) => events::command(&options),
         Command::Screenshot(options) => screenshot::command(&options),
         Command::Recover(options) => recover::command(&options),
         Command::Inspect(options) => inspect::command(&options),

@@ -15,6 +15,7 @@ use super::protocol::{
     Answer, Greeting, LONGEST_ANSWER, Request, ScreenshotArguments, ScreenshotResult,
     ShareArguments, UnshareArguments, UnshareResult, VERSION,
 };
+use super::protocol::{BufferArguments, EventLine, EventsResult, RestoreResult, RevokeResult};
 use super::status::{ShareStatus, Status};
 
 /// How long the program may take for an answer.
@@ -81,6 +82,36 @@ impl Client {
     /// Ends a share.
     pub fn unshare(&mut self, arguments: UnshareArguments) -> anyhow::Result<UnshareResult> {
         self.call("unshare", &arguments)
+    }
+
+    /// Takes a buffer's memory away.
+    pub fn revoke(&mut self, arguments: &BufferArguments) -> anyhow::Result<RevokeResult> {
+        self.call("revoke", arguments)
+    }
+
+    /// Gives a buffer's memory back.
+    pub fn restore(&mut self, arguments: &BufferArguments) -> anyhow::Result<RestoreResult> {
+        self.call("restore", arguments)
+    }
+
+    /// Hands over what happens to buffers until the program ends, or until
+    /// `tell` fails.
+    pub fn events(
+        &mut self,
+        mut tell: impl FnMut(EventLine) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let _: EventsResult = self.call("events", &())?;
+        self.stream.set_read_timeout(None)?;
+        loop {
+            let (stream, descriptors) = (&self.stream, &mut self.descriptors);
+            let line = self.lines.next(Duration::from_secs(1 << 30), |buffer, _| {
+                passing::receive(stream, buffer, descriptors)
+            })?;
+            match line {
+                Some(line) => tell(serde_json::from_str(&line)?)?,
+                None => return Ok(()),
+            }
+        }
     }
 
     fn greet(&mut self) -> anyhow::Result<()> {

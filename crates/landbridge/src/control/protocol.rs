@@ -124,6 +124,83 @@ pub struct UnshareResult {
     pub in_use: bool,
 }
 
+/// Which buffer `revoke` and `restore` are for: by one of its names.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BufferArguments {
+    /// Its number in the status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buffer: Option<u64>,
+    /// Its UUID.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uuid: Option<String>,
+    /// How long it may take, in milliseconds.
+    #[serde(default = "a_second")]
+    pub deadline_ms: u64,
+}
+
+fn a_second() -> u64 {
+    1000
+}
+
+/// The result of `revoke`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevokeResult {
+    /// The buffer's number.
+    pub buffer: u64,
+    /// It was revoked before.
+    pub already: bool,
+    /// How long it took, in microseconds.
+    pub took_us: u64,
+    /// Work that did not end in time: who did it was cut off.
+    pub cut_off: Option<String>,
+}
+
+/// The result of `restore`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreResult {
+    /// The buffer's number.
+    pub buffer: u64,
+    /// What its memory does now: "live".
+    pub life: String,
+}
+
+/// The result of `events`. Lines with events follow it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventsResult {
+    /// Always true.
+    pub following: bool,
+}
+
+/// A line that follows the answer to `events`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EventLine {
+    /// Something happened.
+    Event(EventStatus),
+    /// So many events came faster than they were read.
+    Missed(u64),
+}
+
+/// What happened to a buffer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventStatus {
+    /// Events are numbered in the order that they happened.
+    pub number: u64,
+    /// When, in milliseconds since 1970.
+    pub unix_ms: u64,
+    /// The buffer's number.
+    pub buffer: u64,
+    /// Its UUID, if it had one.
+    pub uuid: Option<String>,
+    /// What: "attached", "revoked", "cut-off".
+    pub name: String,
+    /// The importer that it is about, if it is about one.
+    pub importer: Option<String>,
+    /// The same in words.
+    pub text: String,
+}
+
 /// One answer: a result or an error.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
@@ -180,6 +257,12 @@ pub enum Code {
     Taken,
     /// Nothing is shared under this number.
     NoSuchShare,
+    /// There is no such buffer.
+    NoSuchBuffer,
+    /// Its exporter has promised not to take the memory away.
+    NotRevocable,
+    /// The memory is gone for good.
+    Gone,
     /// The program could not do it.
     Failed,
     /// Another user's process; the connection ends.

@@ -7,8 +7,9 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
+use landbridge_exchange::{Event, Subscription};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -18,6 +19,9 @@ use super::passing;
 use super::protocol::{
     About, Answer, Code, Greeting, LONGEST_REQUEST, Problem, Request, ScreenshotArguments,
     ScreenshotResult, ShareArguments, UnshareArguments, UnshareResult,
+};
+use super::protocol::{
+    BufferArguments, EventLine, EventStatus, EventsResult, RestoreResult, RevokeResult,
 };
 use super::status::{ShareStatus, Status};
 use super::stop::{Stop, Woken};
@@ -59,6 +63,22 @@ pub trait Service: Send + Sync {
     /// # Errors
     /// [`Code::NoSuchDevice`], [`Code::NoSuchShare`].
     fn unshare(&self, asked: UnshareArguments) -> Result<UnshareResult, Problem>;
+
+    /// Takes a buffer's memory away from all who use it.
+    ///
+    /// # Errors
+    /// [`Code::NoSuchBuffer`], [`Code::NotRevocable`], and [`Code::Failed`] where
+    /// somebody could not be cut off.
+    fn revoke(&self, asked: &BufferArguments) -> Result<RevokeResult, Problem>;
+
+    /// Gives a buffer's memory back.
+    ///
+    /// # Errors
+    /// [`Code::NoSuchBuffer`], [`Code::Gone`], [`Code::Failed`].
+    fn restore(&self, asked: &BufferArguments) -> Result<RestoreResult, Problem>;
+
+    /// Hears of what happens to buffers.
+    fn subscribe(&self) -> Subscription;
 }
 
 /// A picture.
@@ -213,7 +233,9 @@ impl Hall {
             });
             let request = match line {
                 Ok(None) => return Ok(()),
-                Ok(Some(line)) => serde_json::from_str(&line).map_err(|error| error.to_string()),
+                Ok(Some(line)) => {
+                    serde_json::from_str::<Request>(&line).map_err(|error| error.to_string())
+                }
                 Err(error) => Err(error.to_string()),
             };
             // The one that came with this request; more would belong to nobody.
@@ -223,6 +245,9 @@ impl Hall {
                 false => Err("more than one descriptor came with a request".to_owned()),
             };
             match request {
+                Ok(request) if request.command == "events" => {
+                    return self.follow(stream, request);
+                }
                 Ok(request) => self.answer(stream, request, descriptor)?,
                 Err(message) => {
                     let problem = Problem::new(Code::BadRequest, message);
@@ -279,9 +304,20 @@ impl Hall {
                 let result = self.service.unshare(parsed(arguments)?)?;
                 Ok((to_value(&result)?, None))
             }
+            "revoke" => {
+                let result = self.service.revoke(&parsed(arguments)?)?;
+                Ok((to_value(&result)?, None))
+            }
+            "restore" => {
+                let result = self.service.restore(&parsed(arguments)?)?;
+                Ok((to_value(&result)?, None))
+            }
             other => Err(Problem::new(
                 Code::UnknownCommand,
-                format!("{other:?} is none of version, status, screenshot, share, unshare"),
+                format!(
+                    "{other:?} is none of version, status, screenshot, share, unshare, revoke, \
+                     restore, events"
+                ),
             )),
         }
     }
@@ -308,6 +344,58 @@ impl Hall {
             bytes,
         };
         Ok((result, file))
+    }
+}
+
+/// How long an event may wait before it is told.
+const BEAT: Duration = Duration::from_millis(100);
+
+impl Hall {
+    /// Tells a client of all that happens until it says something or leaves.
+    fn follow(&self, stream: &UnixStream, request: Request) -> io::Result<()> {
+        let id = request.id;
+        let arguments = match request.arguments {
+            Value::Null => Value::Object(serde_json::Map::new()),
+            arguments => arguments,
+        };
+        // Nothing that happens after the answer is missed.
+        let events = self.service.subscribe();
+        let answer = match plain(arguments, || EventsResult { following: true }) {
+            Ok(result) => Answer {
+                id,
+                result: Some(result),
+                error: None,
+            },
+            Err(problem) => return send_line(stream, &refusal(id, problem), None),
+        };
+        send_line(stream, &answer, None)?;
+        loop {
+            if let Some(event) = events.next(BEAT) {
+                send_line(stream, &EventLine::Event(told(event)), None)?;
+                let missed = events.missed();
+                if missed > 0 {
+                    send_line(stream, &EventLine::Missed(missed), None)?;
+                }
+            }
+            match self.stop.wait_for(stream, Some(Duration::ZERO))? {
+                Woken::Timeout => {}
+                Woken::Ready | Woken::Stop => return Ok(()),
+            }
+        }
+    }
+}
+
+/// An event as it goes over the wire.
+fn told(event: Event) -> EventStatus {
+    let since = event.at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    EventStatus {
+        number: event.number,
+        unix_ms: since.as_millis().try_into().unwrap_or(u64::MAX),
+        buffer: event.buffer.get(),
+        uuid: event.uuid.map(|uuid| uuid.to_string()),
+        name: event.what.name().to_owned(),
+        importer: event.what.importer().map(str::to_owned),
+        text: event.what.to_string(),
     }
 }
 

@@ -22,6 +22,12 @@ pub struct Status {
     pub guests: Vec<GuestStatus>,
     /// All living buffers, the oldest first.
     pub buffers: Vec<BufferStatus>,
+    /// What was moved.
+    #[serde(default)]
+    pub moves: MovesStatus,
+    /// What the kernel charges the program for device memory, where it does.
+    #[serde(default)]
+    pub device_memory: Vec<DeviceMemoryStatus>,
     /// Buffers that programs of this host share with guests.
     #[serde(default)]
     pub shares: Vec<ShareStatus>,
@@ -55,6 +61,30 @@ pub struct ShareStatus {
     pub caching: Option<String>,
     /// How we know.
     pub caching_source: Option<String>,
+}
+
+/// What was moved to other memory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MovesStatus {
+    /// Moves.
+    pub moves: u64,
+    /// Bytes that they copied.
+    pub bytes: u64,
+    /// Moves that were given up.
+    pub failed: u64,
+    /// Moves that were refused because there were too many.
+    pub refused: u64,
+}
+
+/// Memory of a device, as the kernel's dmem controller counts it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceMemoryStatus {
+    /// The kernel's name for it.
+    pub region: String,
+    /// Bytes that the program's control group is charged for.
+    pub used: u64,
+    /// The most that it may be; absent without a limit.
+    pub limit: Option<u64>,
 }
 
 /// One device.
@@ -217,6 +247,10 @@ pub struct BufferStatus {
     pub uuid: Option<String>,
     /// What may happen to its memory.
     pub model: String,
+    /// What is happening to it: "live", "moving", "being revoked", "revoked",
+    /// "revoked, restorable", "being restored".
+    #[serde(default)]
+    pub life: String,
     /// How the CPU caches it; absent where nobody knows.
     pub caching: Option<String>,
     /// How we know.

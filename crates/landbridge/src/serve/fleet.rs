@@ -7,14 +7,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use landbridge_exchange::{Exchange, Limits, Tenant};
+use landbridge_exchange::{Exchange, Limits, Subscription, Tenant};
 
 use super::caching::Lookup;
 use super::listen::Socket;
 use super::settings::GpuSettings;
 use super::station::Station;
-use super::{shares, snapshot};
-use crate::control::protocol::{Code, Problem, ShareArguments, UnshareArguments, UnshareResult};
+use super::{lifecycle, shares, snapshot};
+use crate::control::protocol::{
+    BufferArguments, Code, Problem, RestoreResult, RevokeResult, ShareArguments, UnshareArguments,
+    UnshareResult,
+};
 use crate::control::status::{ShareStatus, Status};
 use crate::control::{Service, Shot, Stop};
 
@@ -111,6 +114,18 @@ impl Service for Fleet {
 
     fn unshare(&self, asked: UnshareArguments) -> Result<UnshareResult, Problem> {
         shares::unshare(self, asked)
+    }
+
+    fn revoke(&self, asked: &BufferArguments) -> Result<RevokeResult, Problem> {
+        lifecycle::revoke(self, asked)
+    }
+
+    fn restore(&self, asked: &BufferArguments) -> Result<RestoreResult, Problem> {
+        lifecycle::restore(self, asked)
+    }
+
+    fn subscribe(&self) -> Subscription {
+        self.exchange.subscribe()
     }
 
     fn screenshot(&self, device: usize, output: u32) -> Result<Shot, Problem> {

@@ -3,7 +3,7 @@
 //! ```text
 //!   settings ── listen ──▶ fleet ─┬▶ station ◀── VMM
 //!                            │    └▶ station ◀── VMM
-//!     status, screenshot, share ◀── control::Server
+//! status, share, revoke, events ◀── control::Server
 //!                        scrape ◀── metrics
 //! ```
 //!
@@ -14,8 +14,10 @@
 mod aliases;
 mod caching;
 mod descriptors;
+mod dmem;
 mod fleet;
 mod headless;
+mod lifecycle;
 pub mod listen;
 mod logging;
 mod metrics;

@@ -28,7 +28,8 @@ pub struct Options {
     #[arg(long, value_name = "SOCK")]
     pub gpu: Vec<PathBuf>,
 
-    /// Answer `status`, `screenshot`, `share` and `unshare` on this socket.
+    /// Answer `status`, `events`, `screenshot`, `share`, `revoke` and the like on
+    /// this socket.
     #[arg(long, value_name = "SOCK")]
     pub control: Option<PathBuf>,
 

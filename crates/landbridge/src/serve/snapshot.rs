@@ -6,14 +6,15 @@ use landbridge_device_gpu::status as gpu;
 use landbridge_device_gpu::{GpuStatus, Mode};
 use landbridge_exchange::buffer::ImporterStatus as Importer;
 use landbridge_exchange::tenant::Resource;
-use landbridge_exchange::{Buffer, Tenant, Usage};
+use landbridge_exchange::{Buffer, MoveStats, Tenant, Usage};
 
 use super::aliases::Seen;
+use super::dmem;
 use super::fleet::{Berth, Fleet};
 use super::shares;
 use crate::control::status::{
     BufferStatus, ChargeStatus, ContextStatus, Counters, DeviceStatus, GuestStatus, ImporterStatus,
-    ResourceStatus, ScanoutStatus, ShownStatus, Status,
+    MovesStatus, ResourceStatus, ScanoutStatus, ShownStatus, Status,
 };
 
 pub(super) fn of(fleet: &Fleet) -> Status {
@@ -31,9 +32,20 @@ pub(super) fn of(fleet: &Fleet) -> Status {
             .map(|(name, tenant)| guest(fleet, name, tenant))
             .collect(),
         buffers: buffers.iter().map(|it| buffer(it, &seen)).collect(),
+        moves: moves(fleet.exchange.moves()),
+        device_memory: dmem::read(),
         shares: fleet.stations().flat_map(|it| shares::of(it)).collect(),
         caching_from: fleet.caching.from().to_string(),
         unknown_caching: fleet.caching.unknown().map(|it| it.to_string()),
+    }
+}
+
+fn moves(stats: MoveStats) -> MovesStatus {
+    MovesStatus {
+        moves: stats.moves,
+        bytes: stats.bytes,
+        failed: stats.failed,
+        refused: stats.refused,
     }
 }
 
@@ -147,6 +159,7 @@ fn buffer(buffer: &Buffer, seen: &Seen) -> BufferStatus {
         note: buffer.note().map(str::to_owned),
         uuid: buffer.uuid().map(|uuid| uuid.to_string()),
         model: offer.model.to_string(),
+        life: buffer.life().to_string(),
         caching: offer.caching.map(|known| known.caching.to_string()),
         caching_source: offer.caching.map(|known| known.source.to_string()),
         differing_aliases: seen.differing(buffer),

@@ -143,7 +143,10 @@ fn buffers(buffers: &[BufferStatus]) -> Option<Table> {
             buffer.uuid.clone().unwrap_or_default(),
             Size(buffer.size).to_string(),
             exporter(buffer),
-            buffer.model.clone(),
+            match buffer.life.as_str() {
+                "live" | "" => buffer.model.clone(),
+                life => format!("{}: {life}", buffer.model),
+            },
             caching(&buffer.caching, &buffer.caching_source),
             buffer.copied_bytes.to_string(),
             buffer.fences_outstanding.to_string(),

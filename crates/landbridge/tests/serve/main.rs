@@ -9,6 +9,7 @@ mod guests;
 mod hostile_frontend;
 mod many_lives;
 mod recover;
+mod revoke;
 mod shares;
 mod socket_activation;
 mod sockets;

@@ -38,6 +38,24 @@ impl Service for Fake {
     fn unshare(&self, asked: UnshareArguments) -> Result<UnshareResult, Problem> {
         Err(Problem::new(Code::NoSuchShare, asked.blob_id))
     }
+
+    fn revoke(&self, asked: &BufferArguments) -> Result<RevokeResult, Problem> {
+        match asked.buffer {
+            Some(7) => Ok(RevokeResult {
+                buffer: 7,
+                ..RevokeResult::default()
+            }),
+            _ => Err(Problem::new(Code::NoSuchBuffer, "7 only")),
+        }
+    }
+
+    fn restore(&self, _: &BufferArguments) -> Result<RestoreResult, Problem> {
+        Err(Problem::new(Code::Gone, "gone"))
+    }
+
+    fn subscribe(&self) -> landbridge_exchange::Subscription {
+        landbridge_exchange::Exchange::new().subscribe()
+    }
 }
 
 struct Place {

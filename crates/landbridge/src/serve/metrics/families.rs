@@ -96,6 +96,15 @@ impl Collector for Snapshot {
             "Bytes of living buffers",
             &gauge(bytes),
         )?;
+        let moves = &status.moves;
+        for (name, help, value) in [
+            ("moves", "Moves of buffers to other memory", moves.moves),
+            ("moved_bytes", "Bytes that moves copied", moves.bytes),
+            ("moves_failed", "Moves that were given up", moves.failed),
+            ("moves_refused", "Moves past the rate", moves.refused),
+        ] {
+            one(&mut encoder, name, help, &ConstCounter::new(value))?;
+        }
         for (name, help, value) in COUNTERS {
             let name = format!("device_{name}");
             let family = encoder.encode_descriptor(&name, help, None, MetricType::Counter)?;

@@ -190,6 +190,7 @@ mod tests {
 
     use super::*;
     use crate::control::Shot;
+    use crate::control::protocol::{BufferArguments, RestoreResult, RevokeResult};
     use crate::control::protocol::{
         Code, Problem, ShareArguments, UnshareArguments, UnshareResult,
     };
@@ -216,6 +217,18 @@ mod tests {
 
         fn unshare(&self, _: UnshareArguments) -> Result<UnshareResult, Problem> {
             Err(Problem::new(Code::Failed, "no shares here"))
+        }
+
+        fn revoke(&self, _: &BufferArguments) -> Result<RevokeResult, Problem> {
+            Err(Problem::new(Code::Failed, "no buffers here"))
+        }
+
+        fn restore(&self, _: &BufferArguments) -> Result<RestoreResult, Problem> {
+            Err(Problem::new(Code::Failed, "no buffers here"))
+        }
+
+        fn subscribe(&self) -> landbridge_exchange::Subscription {
+            landbridge_exchange::Exchange::new().subscribe()
         }
     }
 

@@ -11,6 +11,7 @@ use anyhow::{Context, bail, ensure};
 use clap::ValueEnum;
 use landbridge_device_gpu::{GpuConfig, Mode};
 use landbridge_exchange::exporters::host_memory::Kind;
+use landbridge_exchange::terms::MemoryModel;
 use landbridge_exchange::{Limits, Tenant};
 use serde::Deserialize;
 
@@ -95,7 +96,10 @@ impl GpuSettings {
     pub fn config(&self, tenant: Tenant) -> anyhow::Result<GpuConfig> {
         let outputs = self.outputs.iter().map(|output| output.0).collect();
         let config = GpuConfig::new(outputs, self.mode, tenant)?;
-        Ok(config.with_host_memory(self.host_memory.kind()))
+        // An operator can take it away, and give it back.
+        let model = MemoryModel::Revocable { restorable: true };
+        let config = config.with_host_memory(self.host_memory.kind());
+        Ok(config.with_host_model(model))
     }
 
     fn new(own: GpuKeys, shared: &GpuKeys) -> anyhow::Result<Self> {

@@ -1,0 +1,48 @@
+//! `landbridge events`: what happens to buffers of a running `serve`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::control::Client;
+use crate::control::protocol::EventLine;
+use crate::failure::Failure;
+use crate::terminal::plain;
+
+/// The command line of `landbridge events`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  landbridge events --control control.sock --json
+
+Exit status: 0 when the program ended, 1 when it could not be asked.")]
+pub struct Options {
+    /// The control socket of the running `landbridge serve`.
+    #[arg(long, value_name = "SOCK")]
+    pub control: PathBuf,
+
+    /// Print one JSON object a line; docs/control-protocol.md tells the keys.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs `landbridge events`.
+pub fn command(options: &Options) -> Result<(), Failure> {
+    let mut client = Client::connect(&options.control)?;
+    client.events(|line| {
+        if options.json {
+            println!("{}", serde_json::to_string(&line)?);
+            return Ok(());
+        }
+        match line {
+            EventLine::Event(event) => {
+                let name = event.uuid.unwrap_or_else(|| "no UUID".to_owned());
+                let text = plain(&event.text);
+                println!("buffer {} ({name}) {}: {text}", event.buffer, event.name);
+            }
+            EventLine::Missed(count) => println!("{count} events were missed"),
+        }
+        Ok(())
+    })?;
+    Ok(())
+}
