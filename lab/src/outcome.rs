@@ -30,8 +30,12 @@ impl Judgement {
     /// the lab is required.
     #[must_use]
     pub fn missing(reason: &str) -> Self {
-        let reason = reason.to_owned();
         let required = std::env::var_os("LANDBRIDGE_LAB").is_some_and(|value| value == "required");
+        Self::missing_where(required, reason)
+    }
+
+    fn missing_where(required: bool, reason: &str) -> Self {
+        let reason = reason.to_owned();
         if required {
             return Self::Failed {
                 reason,
@@ -192,5 +196,19 @@ pub fn found(failure: Failure, detail: &str) -> String {
         failure.word().to_owned()
     } else {
         format!("{}: {detail}", failure.word())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Judgement;
+
+    #[test]
+    fn what_is_missing_is_a_failure_only_where_the_lab_is_required() {
+        let reason = "Linux 6.1: no mirror";
+        let skipped = Judgement::missing_where(false, reason);
+        assert!(matches!(skipped, Judgement::Skipped { reason: why } if why == reason));
+        let failed = Judgement::missing_where(true, reason);
+        assert!(matches!(failed, Judgement::Failed { reason: why, .. } if why == reason));
     }
 }

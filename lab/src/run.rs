@@ -132,7 +132,7 @@ struct Current {
 impl Session {
     fn new(batch: &Batch) -> Self {
         let (kernels, boot_limit) = match batch.storey {
-            Storey::Host | Storey::Guest => (1, Duration::from_secs(40)),
+            Storey::Host | Storey::Guest => (1, Duration::from_secs(90)),
             Storey::Nested => (2, Duration::from_secs(120)),
         };
         Self {
