@@ -59,6 +59,7 @@ pub(super) trait Edges {
 /// Open brackets, by direction.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
+    /// All of them: who writes is taken to read.
     readers: u64,
     writers: u64,
     /// Directions whose start the kernel was told, and not yet the end.
@@ -69,30 +70,26 @@ pub(super) struct Counts {
 }
 
 /// Begins: counts first, so that nobody else's end is told meanwhile, and tells
-/// the kernel without the lock, because that may wait for a device.
+/// the kernel without that lock, because it may wait for a device. `starting`
+/// lets nobody in until it is told.
 pub(super) fn begin(
     counts: &Mutex<Counts>,
+    starting: &Mutex<()>,
     edges: &impl Edges,
     direction: Direction,
 ) -> Result<()> {
     let lock = || counts.lock().unwrap_or_else(PoisonError::into_inner);
-    lock().enter(edges, direction)?;
-    let started = edges.start(direction);
-    let mut counts = lock();
-    match started {
-        Ok(()) => {
-            counts.counters.begun += 1;
-            counts.counters.starts += 1;
-            counts.started.0 |= direction.reads();
-            counts.started.1 |= direction.writes();
-            Ok(())
-        }
-        Err(e) => {
-            // The start's error is the one that matters to the caller.
-            let _ = counts.leave(edges, direction);
-            Err(e)
-        }
+    let _starting = starting.lock().unwrap_or_else(PoisonError::into_inner);
+    let start = lock().enter(edges, direction)?;
+    if let Some(start) = start
+        && let Err(e) = edges.start(start)
+    {
+        // The start's error is the one that matters to the caller.
+        let _ = lock().leave(edges, direction);
+        return Err(e);
     }
+    lock().entered(start);
+    Ok(())
 }
 
 impl Counts {
@@ -100,21 +97,41 @@ impl Counts {
         self.counters
     }
 
-    fn enter(&mut self, edges: &impl Edges, direction: Direction) -> Result<()> {
+    /// Counts a bracket, and says what the kernel must be told of its start.
+    ///
+    /// Whoever writes reads too, as far as caches go: a line that is written in
+    /// part goes back whole, with what the device had in the rest of it. And a
+    /// start throws the CPU's lines away, so none is told while a writer's are
+    /// dirty: the CPU has the buffer, and its lines are right.
+    fn enter(&mut self, edges: &impl Edges, direction: Direction) -> Result<Option<Direction>> {
         if let Some(e) = self.untold.take() {
             return Err(e);
         }
-        let before = self.allowed();
-        self.readers += u64::from(direction.reads());
+        let (before, dirty) = (self.allowed(), self.writers > 0);
+        self.readers += 1;
         self.writers += u64::from(direction.writes());
         if self.allowed() != before
             && let Err(e) = edges.allow(self.allowed())
         {
-            self.readers -= u64::from(direction.reads());
+            self.readers -= 1;
             self.writers -= u64::from(direction.writes());
             return Err(e);
         }
-        Ok(())
+        Ok(if dirty {
+            None
+        } else {
+            Direction::of(true, direction.writes())
+        })
+    }
+
+    /// A bracket is open, after the kernel was told of this start.
+    fn entered(&mut self, start: Option<Direction>) {
+        self.counters.begun += 1;
+        if let Some(start) = start {
+            self.counters.starts += 1;
+            self.started.0 = true;
+            self.started.1 |= start.writes();
+        }
     }
 
     /// Ends one bracket.
@@ -135,7 +152,7 @@ impl Counts {
 
     fn leave(&mut self, edges: &impl Edges, direction: Direction) -> Result<()> {
         let before = self.allowed();
-        self.readers -= u64::from(direction.reads());
+        self.readers -= 1;
         self.writers -= u64::from(direction.writes());
         let reads_end = self.readers == 0 && self.started.0;
         let writes_end = self.writers == 0 && self.started.1;
@@ -158,7 +175,7 @@ impl Counts {
     /// What the CPU may do with the brackets that are open.
     fn allowed(&self) -> Option<Access> {
         match (self.readers, self.writers) {
-            (0, 0) => None,
+            (0, _) => None,
             (_, 0) => Some(Access::ReadOnly),
             _ => Some(Access::ReadWrite),
         }

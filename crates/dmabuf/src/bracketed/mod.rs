@@ -6,10 +6,13 @@
 //! are stale on the next machine. Here a [`Bracket`] is the only way to the
 //! bytes, and it knows its direction and its range.
 //!
-//! * **Nesting.** Brackets may overlap, of several threads too. Each start is
-//!   told to the kernel, because a device may have written since the last; an
-//!   end is told once the last bracket of that direction ends, because until
-//!   then the CPU isn't done.
+//! * **Nesting.** Brackets may overlap, of several threads too. A start is told
+//!   to the kernel even where readers are in, because a device may have written
+//!   since they came; but not where a writer is, whose bytes a start would throw
+//!   away where caches aren't coherent. An end is told once the last bracket of
+//!   that direction ends: until then the CPU isn't done.
+//! * **Direction.** Whoever writes is told to the kernel as reading too: a cache
+//!   line that is written in part goes back whole.
 //! * **Errors.** What an end meets is returned by [`Bracket::end`]; if the
 //!   bracket was dropped instead, by a panic for example, by the next
 //!   [`Bracketed::access`].
@@ -47,6 +50,8 @@ use counts::{Counts, Edges};
 #[derive(Debug)]
 pub struct Bracketed {
     counts: Mutex<Counts>,
+    /// Held while a start is told: nobody gets in before it has been.
+    starting: Mutex<()>,
     memory: Guarded,
     /// What is told of starts and ends; `None` for memory that no other device
     /// can have.
@@ -86,6 +91,7 @@ impl Bracketed {
     pub(crate) fn new(mapping: Mapping, buffer: Option<DmaBuf>) -> Result<Self> {
         Ok(Self {
             counts: Mutex::default(),
+            starting: Mutex::default(),
             memory: Guarded::new(mapping)?,
             buffer,
             caching: None,
@@ -163,7 +169,8 @@ impl Bracketed {
     /// forbid it, at most for `limit`, and makes devices' writes visible.
     ///
     /// A device that takes the buffer between the wait and the start still
-    /// makes this wait for it: the kernel's own wait has no limit.
+    /// makes this wait for it: the kernel's own wait has no limit. So does
+    /// another thread that is being made to wait so.
     ///
     /// # Errors
     /// [`Error::Timeout`]; [`Error::ReadOnly`] and [`Error::OutOfBounds`] for
@@ -186,7 +193,7 @@ impl Bracketed {
             let deadline = Instant::now().checked_add(limit);
             buffer.wait_until_ready(direction.readiness(), deadline)?;
         }
-        counts::begin(&self.counts, self, direction)?;
+        counts::begin(&self.counts, &self.starting, self, direction)?;
         Ok(Bracket::new(self, direction, range))
     }
 

@@ -4,6 +4,7 @@ mod a_console_of_a_stock_guest_is_in_the_screenshot;
 mod a_crash_is_a_failure;
 mod a_dma_buf_is_not_populated_but_touched;
 mod a_dma_buf_of_the_host_is_a_blob_under_kvm;
+mod a_dropped_bracket_loses_bytes;
 mod a_gem_handle_closes_with_its_last_share;
 mod a_guest_loses_no_write_while_its_memory_moves;
 mod a_guest_maps_as_its_host_does;
@@ -15,6 +16,7 @@ mod a_host_blob_is_the_same_bytes_on_both_sides;
 mod a_kernel_panic_is_a_failure;
 mod a_killed_machine_is_a_failure;
 mod a_machine_boots_with_real_exporters;
+mod a_mapping_outlives_its_handle_and_its_device;
 mod a_nested_guest_boots_under_kvm;
 mod a_partial_mapping_of_shmem_gem_shows_the_wrong_page;
 mod a_stock_guest_shows_a_picture_on_our_device;
@@ -28,6 +30,7 @@ mod every_dma_buf_is_listed;
 mod every_kind_of_blob_is_served_or_refused;
 mod exporters_are_as_written_down;
 mod fences_wait_for_work_on_the_host;
+mod fences_hold_a_bracket_back;
 mod foreign_buffers_are_shown_in_place;
 mod heaps_and_sync_files_refuse_what_the_table_says;
 mod hundreds_of_blobs_live_at_once_and_leave_nothing;
@@ -67,6 +70,9 @@ const SINGLE: &[Scenario] = &[
     the_first_prime_export_decides_who_may_write::SCENARIO,
     a_dma_buf_is_not_populated_but_touched::SCENARIO,
     a_gem_handle_closes_with_its_last_share::SCENARIO,
+    a_dropped_bracket_loses_bytes::SCENARIO,
+    fences_hold_a_bracket_back::SCENARIO,
+    a_mapping_outlives_its_handle_and_its_device::SCENARIO,
     a_udmabuf_past_its_limits_is_refused::SCENARIO,
     udmabuf_refuses_what_the_table_says::SCENARIO,
     heaps_and_sync_files_refuse_what_the_table_says::SCENARIO,
