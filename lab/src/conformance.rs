@@ -8,7 +8,7 @@ use crate::outcome::{Judgement, Outcome};
 
 /// The columns in the order in which they stand: real exporters, then what is
 /// there to compare them with.
-const ORDER: [&str; 15] = [
+const ORDER: [&str; 16] = [
     "heap",
     "udmabuf",
     "udmabuf-huge",
@@ -16,6 +16,7 @@ const ORDER: [&str; 15] = [
     "vivid-vmalloc",
     "vivid-contig",
     "virtio-gpu",
+    "virtio-gpu-blob",
     "bochs",
     "qxl-ram",
     "qxl-bar",

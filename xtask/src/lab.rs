@@ -1,7 +1,7 @@
 //! `cargo xtask lab`: real kernels under software emulation.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -38,6 +38,12 @@ enum Command {
     },
     /// Prints the conformance matrix of every exporter.
     Conformance {
+        /// Writes what the kernel does now to the golden file.
+        #[arg(long)]
+        bless: bool,
+    },
+    /// Prints the matrix of every exporter with every importer.
+    Pairs {
         /// Writes what the kernel does now to the golden file.
         #[arg(long)]
         bless: bool,
@@ -84,7 +90,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     match &args.command {
         None => scenarios_by_name(&args.run),
         Some(Command::List { json }) => list(*json),
-        Some(Command::Conformance { bless }) => conformance_matrix(*bless),
+        Some(Command::Conformance { bless }) => matrix(&Kept::CONFORMANCE, *bless),
+        Some(Command::Pairs { bless }) => matrix(&Kept::PAIRS, *bless),
         Some(Command::Shell { modules }) => shell(modules),
         Some(Command::Bench { console }) => bench(*console),
         Some(Command::Guest { folder }) => guest(folder),
@@ -102,10 +109,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
 fn scenarios_by_name(args: &Run) -> Result<ExitCode> {
     let chosen = choose(&args.names)?;
-    let golden = golden()?;
+    let goldens = [Kept::CONFORMANCE.read()?, Kept::PAIRS.read()?];
     let start = Instant::now();
     let show = |outcome: &mut Outcome| {
-        conformance::judge(outcome, &golden);
+        let is_pair = outcome.scenario.contains(Kept::PAIRS.scenarios);
+        conformance::judge(outcome, &goldens[usize::from(is_pair)]);
         if args.json {
             println!("{}", serde_json::to_string(outcome).unwrap_or_default());
         } else {
@@ -125,9 +133,43 @@ fn scenarios_by_name(args: &Run) -> Result<ExitCode> {
     Ok(code(&summary))
 }
 
-fn conformance_matrix(bless: bool) -> Result<ExitCode> {
-    let chosen = choose(&["_as_written_down".to_owned()])?;
-    let golden = golden()?;
+/// A matrix that is kept in a golden file.
+struct Kept {
+    /// What the names of the scenarios that make it contain.
+    scenarios: &'static str,
+    /// The file, from the workspace's root.
+    file: &'static str,
+}
+
+impl Kept {
+    const CONFORMANCE: Self = Self {
+        scenarios: "_as_written_down",
+        file: "lab/conformance.golden",
+    };
+    const PAIRS: Self = Self {
+        scenarios: "pairs_of_exporter_and_importer",
+        file: "lab/pairs.golden",
+    };
+
+    fn path(&self) -> PathBuf {
+        workspace::root().join(self.file)
+    }
+
+    /// What the file says; nothing if there is none yet.
+    fn read(&self) -> Result<Matrix> {
+        let path = self.path();
+        if !path.exists() {
+            return Ok(Matrix::default());
+        }
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("reading {}", path.display()))?;
+        Ok(Matrix::parse(&text))
+    }
+}
+
+fn matrix(kept: &Kept, bless: bool) -> Result<ExitCode> {
+    let chosen = choose(&[kept.scenarios.to_owned()])?;
+    let golden = kept.read()?;
     let outcomes = outcomes(&chosen, false, |outcome| {
         if !bless {
             conformance::judge(outcome, &golden);
@@ -137,7 +179,7 @@ fn conformance_matrix(bless: bool) -> Result<ExitCode> {
     let matrix = Matrix::gather(&outcomes);
     print!("{matrix}");
     if bless && !matrix.is_empty() {
-        let path = golden_path();
+        let path = kept.path();
         std::fs::write(&path, matrix.over(&golden).to_string())
             .with_context(|| format!("writing {}", path.display()))?;
     }
@@ -272,20 +314,6 @@ fn code(summary: &Summary) -> ExitCode {
     } else {
         ExitCode::FAILURE
     }
-}
-
-fn golden_path() -> PathBuf {
-    workspace::root().join("lab/conformance.golden")
-}
-
-fn golden() -> Result<Matrix> {
-    let path = golden_path();
-    if !Path::new(&path).exists() {
-        return Ok(Matrix::default());
-    }
-    let text =
-        std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-    Ok(Matrix::parse(&text))
 }
 
 /// Where the lab keeps what it fetches and builds.

@@ -27,6 +27,8 @@ pub(crate) struct Shared {
     pub(crate) events: Events,
     pub(crate) pace: Pace,
     buffers: Mutex<BTreeMap<BufferId, Weak<Inner>>>,
+    /// Held from looking for memory to taking it in.
+    publishing: Mutex<()>,
     next: AtomicU64,
 }
 
@@ -70,6 +72,22 @@ impl Exchange {
         }
         let charges = charge(tenant, exporter.size(), offer.model)?;
         self.admit(exporter, charges)
+    }
+
+    /// Takes an exporter's memory in unless it is another buffer's already, and
+    /// gives that one then, with nothing charged.
+    pub fn publish_once(
+        &self,
+        exporter: impl Exporter + 'static,
+        tenant: &Tenant,
+    ) -> Result<Buffer, Error> {
+        // Two who bring the same memory at once must not both find nothing.
+        let lock = self.0.publishing.lock();
+        let _publishing = lock.unwrap_or_else(PoisonError::into_inner);
+        match exporter.identity().and_then(|memory| self.find(memory)) {
+            Some(known) => Ok(known),
+            None => self.publish(exporter, tenant),
+        }
     }
 
     /// Takes in memory that is yet to be allocated: `size` bytes of this model

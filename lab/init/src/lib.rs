@@ -17,6 +17,7 @@ pub mod echo;
 pub mod exporters;
 pub mod kvm_guest;
 pub mod nested;
+pub mod pairs;
 pub mod report;
 pub mod scenario;
 pub mod scenarios;

@@ -4,6 +4,7 @@
 //! each of these, so that a row of the matrix means the same in every column.
 
 mod drm;
+mod gem;
 mod heap;
 mod memfd;
 mod udmabuf;
@@ -11,6 +12,7 @@ mod v4l2;
 mod vfio;
 
 pub use drm::Dumb;
+pub use gem::Gem;
 pub use heap::SystemHeap;
 pub use memfd::PlainMemfd;
 pub use udmabuf::OverMemfd;
@@ -28,6 +30,7 @@ use anyhow::{Result, bail};
 use rustix::io::Errno;
 
 use crate::scenario::Device;
+use crate::sys::memory::{How, Map};
 
 /// The displays. They share one machine; the rest gains nothing from machines apart.
 pub const DISPLAYS: &[Device] = &[Device::VIRTIO_GPU, Device::BOCHS, Device::QXL];
@@ -138,6 +141,7 @@ pub struct Exported {
     fd: OwnedFd,
     size: u64,
     again: Option<Again>,
+    owner: Option<(Box<dyn AsFd>, u64)>,
     // Held for its Drop: the buffer's backing.
     _keep: Option<Box<dyn Any>>,
 }
@@ -150,6 +154,7 @@ impl Exported {
             fd,
             size,
             again: None,
+            owner: None,
             _keep: None,
         }
     }
@@ -161,6 +166,14 @@ impl Exported {
         again: impl Fn(Access) -> Result<OwnedFd, Refused> + 'static,
     ) -> Self {
         self.again = Some(Box::new(again));
+        self
+    }
+
+    /// The same with the descriptor and the offset at which its owner maps it,
+    /// with no regard to the dma-buf.
+    #[must_use]
+    pub fn seen_by_owner(mut self, owner: impl AsFd + 'static, offset: u64) -> Self {
+        self.owner = Some((Box::new(owner), offset));
         self
     }
 
@@ -180,6 +193,20 @@ impl Exported {
         match &self.again {
             Some(again) => again(access),
             None => Err(Refused::NotOffered),
+        }
+    }
+
+    /// Maps it as its owner does; as a dma-buf where nobody has another way.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn map_by_owner(&self) -> Result<Map, Errno> {
+        match &self.owner {
+            Some((owner, offset)) => {
+                let offset = usize::try_from(*offset).unwrap_or(usize::MAX);
+                Map::new(owner.as_fd(), offset, self.bytes(), How::SHARED)
+            }
+            None => Map::new(&self.fd, 0, self.bytes(), How::SHARED),
         }
     }
 

@@ -77,6 +77,6 @@ impl Exporter for OverMemfd {
             size,
         };
         let fd = udmabuf_create(&self.device, create)?;
-        Ok(Exported::new(fd, size).keeping(memfd))
+        Ok(Exported::new(fd, size).seen_by_owner(memfd, 0))
     }
 }

@@ -1,6 +1,7 @@
 //! The claims, one file each.
 
 mod a_console_of_a_stock_guest_is_in_the_screenshot;
+mod a_buffer_that_comes_back_is_itself;
 mod a_crash_is_a_failure;
 mod a_dma_buf_is_not_populated_but_touched;
 mod a_dma_buf_of_the_host_is_a_blob_under_kvm;
@@ -35,8 +36,10 @@ mod foreign_buffers_are_shown_in_place;
 mod heaps_and_sync_files_refuse_what_the_table_says;
 mod hundreds_of_blobs_live_at_once_and_leave_nothing;
 mod kvm_slots_are_refused_as_the_table_says;
+mod pairs_of_exporter_and_importer_are_as_the_kernel_says;
 mod prime_refuses_what_the_table_says;
 mod private_memory_is_its_guests_alone;
+mod the_examples_run;
 mod the_first_prime_export_decides_who_may_write;
 mod the_tools_tell_of_real_buffers;
 mod two_gpus_drive_four_displays;
@@ -70,6 +73,8 @@ const SINGLE: &[Scenario] = &[
     the_first_prime_export_decides_who_may_write::SCENARIO,
     a_dma_buf_is_not_populated_but_touched::SCENARIO,
     a_gem_handle_closes_with_its_last_share::SCENARIO,
+    a_buffer_that_comes_back_is_itself::SCENARIO,
+    the_examples_run::SCENARIO,
     a_dropped_bracket_loses_bytes::SCENARIO,
     fences_hold_a_bracket_back::SCENARIO,
     a_mapping_outlives_its_handle_and_its_device::SCENARIO,
@@ -95,6 +100,7 @@ const SINGLE: &[Scenario] = &[
     cycles_of_a_blob_leave_nothing_behind::SCENARIO,
     two_gpus_drive_four_displays::SCENARIO,
     foreign_buffers_are_shown_in_place::SCENARIO,
+    pairs_of_exporter_and_importer_are_as_the_kernel_says::SCENARIO,
     a_dma_buf_of_the_host_is_a_blob_under_kvm::SCENARIO,
     fences_wait_for_work_on_the_host::SCENARIO,
     a_crash_is_a_failure::SCENARIO,

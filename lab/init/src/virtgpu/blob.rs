@@ -1,14 +1,14 @@
 //! Blobs: memory without a format (`DRM_IOCTL_VIRTGPU_RESOURCE_CREATE_BLOB`).
 
-use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
+use landbridge_dmabuf::gem::virtgpu::{self, BlobMemory, BlobRequest};
+use landbridge_dmabuf::{DmaBuf, Error};
 use rustix::io::Errno;
 
-use super::call;
+pub use landbridge_dmabuf::gem::virtgpu::Param;
+
 use super::card::Card;
-use super::wire::{CREATE_BLOB, Close, ContextParam, FD_TO_HANDLE, MapObject, ResourceInfo, Wait};
-use crate::sys::drm::{self, Prime};
-use crate::sys::ioctl::ioctl;
 use crate::sys::memory::{How, Map};
 
 /// Memory of the guest.
@@ -26,22 +26,6 @@ pub const CROSS_DEVICE: u32 = 4;
 
 /// The rings of a program's context.
 pub const RINGS: u64 = 2;
-
-/// What `GETPARAM` knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u64)]
-pub enum Param {
-    /// The device offers VIRGL.
-    ThreeD = 1,
-    /// It has blobs.
-    Blob = 3,
-    /// It has a window.
-    HostVisible = 4,
-    /// It assigns UUIDs.
-    CrossDevice = 5,
-    /// Contexts can be initialised.
-    ContextInit = 6,
-}
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +70,7 @@ impl Card {
     /// # Errors
     /// What the kernel says.
     pub fn param(&self, param: Param) -> Result<i32, Errno> {
-        call::param(&self.file, param as u64)
+        virtgpu::param(&self.device, param).map_err(errno)
     }
 
     /// Makes this file's context, with [`RINGS`] rings and no capability set.
@@ -94,12 +78,7 @@ impl Card {
     /// # Errors
     /// What the kernel says; a second time it is EEXIST.
     pub fn context(&self) -> Result<(), Errno> {
-        // VIRTGPU_CONTEXT_PARAM_NUM_RINGS
-        let rings = ContextParam {
-            param: 2,
-            value: RINGS,
-        };
-        call::context_init(&self.file, &[rings])
+        virtgpu::init_context(&self.device, 0, RINGS).map_err(errno)
     }
 
     /// Makes a blob. A device that refuses it is heard of only when the blob is
@@ -108,17 +87,23 @@ impl Card {
     /// # Errors
     /// What the kernel says.
     pub fn blob(&self, blob: Blob) -> Result<Made, Errno> {
-        let mut create = drm::Blob {
-            blob_mem: blob.memory,
-            blob_flags: blob.flags,
+        let request = BlobRequest {
+            memory: match blob.memory {
+                GUEST => BlobMemory::Guest,
+                HOST3D => BlobMemory::Host3d,
+                _ => BlobMemory::Host3dGuest,
+            },
             size: blob.size,
-            blob_id: blob.object,
-            ..drm::Blob::default()
+            mappable: blob.flags & MAPPABLE != 0,
+            shareable: blob.flags & SHAREABLE != 0,
+            cross_device: blob.flags & CROSS_DEVICE != 0,
+            id: blob.object,
         };
-        ioctl(&self.file, CREATE_BLOB, &mut create)?;
+        let object = virtgpu::create_blob(&self.device, &request).map_err(errno)?;
+        let info = virtgpu::info(&object).map_err(errno)?;
         Ok(Made {
-            handle: create.bo_handle,
-            resource: create.res_handle,
+            handle: self.keep(object),
+            resource: info.resource,
             size: blob.size,
         })
     }
@@ -128,14 +113,10 @@ impl Card {
     /// # Errors
     /// What the kernel says.
     pub fn map(&self, made: Made) -> Result<Map, Errno> {
-        let mut map = MapObject {
-            handle: made.handle,
-            ..MapObject::default()
-        };
-        ioctl(&self.file, MapObject::OP, &mut map)?;
-        let offset = usize::try_from(map.offset).unwrap_or(usize::MAX);
+        let offset = self.object(made.handle)?.mmap_offset().map_err(errno)?;
+        let offset = usize::try_from(offset).unwrap_or(usize::MAX);
         let size = usize::try_from(made.size).unwrap_or(usize::MAX);
-        Map::new(&self.file, offset, size, How::SHARED)
+        Map::new(self, offset, size, How::SHARED)
     }
 
     /// The resource behind a handle and its blob memory.
@@ -143,21 +124,16 @@ impl Card {
     /// # Errors
     /// What the kernel says.
     pub fn info(&self, handle: u32) -> Result<(u32, u32), Errno> {
-        let mut info = ResourceInfo {
-            bo_handle: handle,
-            ..ResourceInfo::default()
-        };
-        ioctl(&self.file, ResourceInfo::OP, &mut info)?;
-        Ok((info.res_handle, info.blob_mem))
+        let info = virtgpu::info(&self.object(handle)?).map_err(errno)?;
+        Ok((info.resource, info.blob_memory))
     }
 
     /// Waits until the device has done all that concerns an object.
     ///
     /// # Errors
-    /// What the kernel says; EBUSY after 15 s.
+    /// What the kernel says; ETIMEDOUT after 15 s.
     pub fn wait(&self, handle: u32) -> Result<(), Errno> {
-        ioctl(&self.file, Wait::OP, &mut Wait { handle, flags: 0 })?;
-        Ok(())
+        virtgpu::wait(&self.object(handle)?).map_err(errno)
     }
 
     /// Exports an object as a dma-buf that may be written.
@@ -165,28 +141,26 @@ impl Card {
     /// # Errors
     /// What the kernel says.
     pub fn export(&self, handle: u32) -> Result<OwnedFd, Errno> {
-        call::export(&self.file, handle)
+        let exported = self.object(handle)?.export();
+        exported.map(OwnedFd::from).map_err(errno)
     }
 
-    /// Imports a dma-buf.
+    /// Imports a dma-buf. One that is here already is the same handle once
+    /// more, to be closed once more.
     ///
     /// # Errors
     /// What the kernel says.
     pub fn import(&self, fd: impl AsFd) -> Result<u32, Errno> {
-        let mut prime = Prime {
-            fd: fd.as_fd().as_raw_fd(),
-            ..Prime::default()
-        };
-        ioctl(&self.file, FD_TO_HANDLE, &mut prime)?;
-        Ok(prime.handle)
+        let fd = rustix::io::dup(fd)?;
+        let buffer = DmaBuf::try_from(fd).map_err(errno)?;
+        Ok(self.keep(self.device.import(&buffer).map_err(errno)?))
     }
+}
 
-    /// Gives an object back.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn close(&self, handle: u32) -> Result<(), Errno> {
-        ioctl(&self.file, Close::OP, &mut Close { handle, pad: 0 })?;
-        Ok(())
+/// The kernel's word for an error.
+pub(super) fn errno(error: Error) -> Errno {
+    match error {
+        Error::Timeout => Errno::TIMEDOUT,
+        error => Errno::from_raw_os_error(error.errno().unwrap_or(libc::EIO)),
     }
 }

@@ -6,12 +6,10 @@ use std::os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd};
 use rustix::io::Errno;
 
 use super::wire::{
-    AddFramebuffer, CardResources, Close, ContextInit, ContextParam, CreateDumb, CrtcSet, Cursor,
-    DirtyFramebuffer, Execbuffer, GetConnector, GetParam, GetProperty, GetPropertyBlob,
-    HANDLE_TO_FD, MapDumb, MapObject, ModeInfo, PageFlip, ResourceInfo, Transfer, Wait,
+    AddFramebuffer, CardResources, CrtcSet, Cursor, DirtyFramebuffer, Execbuffer, GetConnector, GetProperty,
+    GetPropertyBlob, ModeInfo, PageFlip,
 };
-use crate::sys::drm::{CLOEXEC, Prime, RDWR};
-use crate::sys::ioctl::{Argument, ioctl};
+use crate::sys::ioctl::Argument;
 
 // SAFETY (all of these): repr(C), integers only and without gaps, and none
 // holds an address.
@@ -23,19 +21,7 @@ macro_rules! arguments {
         )*
     };
 }
-arguments!(
-    AddFramebuffer,
-    Close,
-    CreateDumb,
-    Cursor,
-    DirtyFramebuffer,
-    MapDumb,
-    MapObject,
-    PageFlip,
-    ResourceInfo,
-    Transfer,
-    Wait
-);
+arguments!(AddFramebuffer, Cursor, DirtyFramebuffer, PageFlip);
 
 /// What a device has: CRTCs and connectors.
 #[derive(Debug, Default, Clone)]
@@ -149,30 +135,6 @@ pub(super) fn set_crtc(fd: impl AsFd, mut set: CrtcSet, connectors: &[u32]) -> R
     unsafe { call(fd, CrtcSet::OP, &mut set) }
 }
 
-/// `DRM_IOCTL_VIRTGPU_GETPARAM`.
-pub(super) fn param(fd: impl AsFd, param: u64) -> Result<i32, Errno> {
-    let mut value = 0_i32;
-    let mut get = GetParam {
-        param,
-        value: std::ptr::from_mut(&mut value).expose_provenance() as u64,
-    };
-    // SAFETY: the kernel writes one int at the address, which is one of ours.
-    unsafe { call(fd, GetParam::OP, &mut get)? };
-    Ok(value)
-}
-
-/// `DRM_IOCTL_VIRTGPU_CONTEXT_INIT`.
-pub(super) fn context_init(fd: impl AsFd, params: &[ContextParam]) -> Result<(), Errno> {
-    let mut init = ContextInit {
-        num_params: params.len() as u32,
-        pad: 0,
-        ctx_set_params: params.as_ptr().addr() as u64,
-    };
-    // SAFETY: the kernel only reads the parameters, of which there are as many
-    // as the count says.
-    unsafe { call(fd, ContextInit::OP, &mut init) }
-}
-
 /// `DRM_IOCTL_VIRTGPU_EXECBUFFER` with `commands`; flags, ring and fences are
 /// in `execute`. The fence that it makes, if asked for.
 pub(super) fn execute(
@@ -191,19 +153,6 @@ pub(super) fn execute(
     // SAFETY: the ioctl succeeded and was told to make a fence, so this is a
     // new descriptor that nobody else knows.
     Ok(Some(unsafe { OwnedFd::from_raw_fd(execute.fence_fd) }))
-}
-
-/// Exports an object as a dma-buf that may be written.
-pub(super) fn export(fd: impl AsFd, handle: u32) -> Result<OwnedFd, Errno> {
-    let mut prime = Prime {
-        handle,
-        flags: CLOEXEC | RDWR,
-        fd: -1,
-    };
-    ioctl(fd, HANDLE_TO_FD, &mut prime)?;
-    // SAFETY: the ioctl succeeded, so this is a new descriptor that nobody else
-    // knows.
-    Ok(unsafe { OwnedFd::from_raw_fd(prime.fd) })
 }
 
 /// Text up to the first zero.

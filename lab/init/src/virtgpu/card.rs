@@ -1,10 +1,14 @@
 //! One card of the virtio-gpu driver.
 
-use std::fs::{File, OpenOptions, canonicalize, read_dir, read_to_string};
+use std::cell::RefCell;
+use std::fs::{canonicalize, read_dir, read_to_string};
 use std::io::{Error, Result};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+
+use landbridge_dmabuf::gem::{Device, Object};
+use rustix::io::Errno;
 
 const DRIVER: &str = "virtio_gpu";
 
@@ -15,7 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// its master.
 #[derive(Debug)]
 pub struct Card {
-    pub(super) file: File,
+    pub(super) device: Device,
+    /// What scenarios hold by its handle.
+    objects: RefCell<Vec<Object>>,
     virtio: String,
 }
 
@@ -30,10 +36,10 @@ impl Card {
         loop {
             let found = Self::all()?.into_iter().nth(index);
             if let Some((device, node)) = found {
-                let file = OpenOptions::new().read(true).write(true).open(&node)?;
                 let virtio = device.file_name().unwrap_or_default();
                 return Ok(Self {
-                    file,
+                    device: Device::open(&node).map_err(Error::other)?,
+                    objects: RefCell::default(),
                     virtio: virtio.to_string_lossy().into_owned(),
                 });
             }
@@ -42,6 +48,34 @@ impl Card {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Keeps an object until its handle is closed.
+    pub(super) fn keep(&self, object: Object) -> u32 {
+        let handle = object.handle();
+        self.objects.borrow_mut().push(object);
+        handle
+    }
+
+    /// The object with this handle.
+    ///
+    /// # Errors
+    /// ENOENT, as the kernel says of a handle that is not open.
+    pub(super) fn object(&self, handle: u32) -> std::result::Result<Object, Errno> {
+        let objects = self.objects.borrow();
+        let found = objects.iter().find(|object| object.handle() == handle);
+        found.cloned().ok_or(Errno::NOENT)
+    }
+
+    /// Gives back one share in a handle.
+    ///
+    /// # Errors
+    /// EINVAL, as the kernel says of a handle that is not open.
+    pub fn close(&self, handle: u32) -> std::result::Result<(), Errno> {
+        let mut objects = self.objects.borrow_mut();
+        let found = objects.iter().position(|object| object.handle() == handle);
+        objects.swap_remove(found.ok_or(Errno::INVAL)?);
+        Ok(())
     }
 
     /// The virtio device behind it: "virtio3".
@@ -114,6 +148,6 @@ impl Card {
 
 impl AsFd for Card {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
+        self.device.as_fd()
     }
 }

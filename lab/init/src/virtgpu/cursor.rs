@@ -21,7 +21,7 @@ impl Card {
             handle,
             ..Cursor::default()
         };
-        ioctl(&self.file, Cursor::OP, &mut cursor)?;
+        ioctl(self, Cursor::OP, &mut cursor)?;
         Ok(())
     }
 
@@ -37,7 +37,7 @@ impl Card {
             y,
             ..Cursor::default()
         };
-        ioctl(&self.file, Cursor::OP, &mut cursor)?;
+        ioctl(self, Cursor::OP, &mut cursor)?;
         Ok(())
     }
 }

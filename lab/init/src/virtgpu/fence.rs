@@ -3,13 +3,13 @@
 
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 
+use landbridge_dmabuf::gem::virtgpu::{self, Area};
 use rustix::io::Errno;
 
-use super::blob::Made;
+use super::blob::{Made, errno};
 use super::call;
 use super::card::Card;
-use super::wire::{Execbuffer, Transfer};
-use crate::sys::ioctl::ioctl;
+use super::wire::Execbuffer;
 
 /// What is submitted, and when.
 #[derive(Debug, Default, Clone, Copy)]
@@ -40,7 +40,7 @@ impl Card {
         }
         execute.flags = flags;
         // It was asked for.
-        call::execute(&self.file, execute, submission.commands)?.ok_or(Errno::INVAL)
+        call::execute(self, execute, submission.commands)?.ok_or(Errno::INVAL)
     }
 
     /// Copies the first `bytes` of a shadowed blob from the guest's memory to
@@ -49,7 +49,7 @@ impl Card {
     /// # Errors
     /// What the kernel says.
     pub fn to_host(&self, made: Made, bytes: u32) -> Result<(), Errno> {
-        ioctl(&self.file, Transfer::TO_HOST, &mut whole(made, bytes)).map(drop)
+        virtgpu::transfer_to_host(&self.object(made.handle)?, whole(bytes)).map_err(errno)
     }
 
     /// Copies them from the host's memory to the guest's.
@@ -57,15 +57,18 @@ impl Card {
     /// # Errors
     /// What the kernel says.
     pub fn from_host(&self, made: Made, bytes: u32) -> Result<(), Errno> {
-        ioctl(&self.file, Transfer::FROM_HOST, &mut whole(made, bytes)).map(drop)
+        virtgpu::transfer_from_host(&self.object(made.handle)?, whole(bytes)).map_err(errno)
     }
 }
 
 /// A blob is one row of bytes.
-fn whole(made: Made, bytes: u32) -> Transfer {
-    Transfer {
-        bo_handle: made.handle,
-        region: [0, 0, 0, bytes, 1, 1],
-        ..Transfer::default()
+fn whole(bytes: u32) -> Area {
+    Area {
+        x: 0,
+        y: 0,
+        width: bytes,
+        height: 1,
+        offset: 0,
+        stride: 0,
     }
 }

@@ -1,8 +1,7 @@
 //! Displays: connectors and their modes, framebuffers, dumb buffers, page flips.
 
-use std::io::Read as _;
-
 use anyhow::{Context as _, Result, ensure};
+use landbridge_dmabuf::gem::virtgpu;
 use rustix::io::Errno;
 
 use super::blob::Made;
@@ -10,11 +9,10 @@ use super::call::{self, text};
 use super::card::Card;
 use super::picture::Picture;
 use super::wire::{
-    AddFramebuffer, CreateDumb, CrtcSet, DESTROY_DUMB, DirtyFramebuffer, MapDumb, ModeInfo,
-    PageFlip, REMOVE_FRAMEBUFFER,
+    AddFramebuffer, CrtcSet, DirtyFramebuffer, ModeInfo, PageFlip, REMOVE_FRAMEBUFFER,
 };
 use crate::sys::ioctl::ioctl;
-use crate::sys::memory::{How, Map};
+use crate::sys::memory::Map;
 
 /// `DRM_FORMAT_XRGB8888`.
 const XRGB8888: u32 = u32::from_le_bytes(*b"XR24");
@@ -91,7 +89,7 @@ impl Card {
     /// # Errors
     /// What the kernel says.
     pub fn connectors(&self) -> Result<Vec<Connector>, Errno> {
-        let lists = call::resources(&self.file)?;
+        let lists = call::resources(self)?;
         lists
             .connectors
             .iter()
@@ -100,11 +98,11 @@ impl Card {
     }
 
     fn connector(&self, id: u32) -> Result<Connector, Errno> {
-        let lists = call::connector(&self.file, id)?;
+        let lists = call::connector(self, id)?;
         let mut edid = Vec::new();
         for (property, value) in lists.properties.iter().zip(&lists.values) {
-            if call::property_name(&self.file, *property)? == "EDID" && *value != 0 {
-                edid = call::property_blob(&self.file, *value as u32)?;
+            if call::property_name(self, *property)? == "EDID" && *value != 0 {
+                edid = call::property_blob(self, *value as u32)?;
             }
         }
         Ok(Connector {
@@ -120,7 +118,7 @@ impl Card {
     /// # Errors
     /// When there is no such output.
     pub fn screen(&self, index: usize) -> Result<Screen> {
-        let crtcs = call::resources(&self.file)?.crtcs;
+        let crtcs = call::resources(self)?.crtcs;
         let connectors = self.connectors()?;
         let connector = connectors.get(index).context("no such output")?;
         Ok(Screen {
@@ -136,39 +134,15 @@ impl Card {
     /// # Errors
     /// What the kernel says.
     pub fn dumb(&self, width: u32, height: u32) -> Result<(Made, u32, Map)> {
-        let mut dumb = CreateDumb {
-            height,
-            width,
-            bpp: 32,
-            ..CreateDumb::default()
-        };
-        ioctl(&self.file, CreateDumb::OP, &mut dumb)?;
+        let dumb = self.device.create_dumb(width, height, 32)?;
+        let (pitch, size) = (dumb.pitch, dumb.object.size());
         let made = Made {
-            handle: dumb.handle,
-            resource: self.info(dumb.handle)?.0,
-            size: dumb.size,
+            resource: virtgpu::info(&dumb.object)?.resource,
+            handle: self.keep(dumb.object),
+            size,
         };
-        let mut map = MapDumb {
-            handle: made.handle,
-            ..MapDumb::default()
-        };
-        ioctl(&self.file, MapDumb::OP, &mut map)?;
-        let map = Map::new(
-            &self.file,
-            usize::try_from(map.offset)?,
-            usize::try_from(made.size)?,
-            How::SHARED,
-        )?;
-        Ok((made, dumb.pitch, map))
-    }
-
-    /// Gives a dumb buffer back.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn destroy_dumb(&self, made: Made) -> Result<(), Errno> {
-        ioctl(&self.file, DESTROY_DUMB, &mut made.handle.clone())?;
-        Ok(())
+        let map = self.map(made)?;
+        Ok((made, pitch, map))
     }
 
     /// Makes a framebuffer of an object that holds `picture`.
@@ -184,7 +158,7 @@ impl Card {
             pitches: [picture.pitch, 0, 0, 0],
             ..AddFramebuffer::default()
         };
-        ioctl(&self.file, AddFramebuffer::OP, &mut add)?;
+        ioctl(self, AddFramebuffer::OP, &mut add)?;
         Ok(add.fb_id)
     }
 
@@ -193,7 +167,7 @@ impl Card {
     /// # Errors
     /// What the kernel says.
     pub fn remove_framebuffer(&self, framebuffer: u32) -> Result<(), Errno> {
-        ioctl(&self.file, REMOVE_FRAMEBUFFER, &mut framebuffer.clone())?;
+        ioctl(self, REMOVE_FRAMEBUFFER, &mut framebuffer.clone())?;
         Ok(())
     }
 
@@ -209,7 +183,7 @@ impl Card {
             mode: screen.mode.0,
             ..CrtcSet::default()
         };
-        call::set_crtc(&self.file, set, &[screen.connector])
+        call::set_crtc(self, set, &[screen.connector])
     }
 
     /// Switches a screen off.
@@ -221,7 +195,7 @@ impl Card {
             crtc_id: screen.crtc,
             ..CrtcSet::default()
         };
-        call::set_crtc(&self.file, set, &[])
+        call::set_crtc(self, set, &[])
     }
 
     /// Tells the device that a framebuffer's pixels changed.
@@ -233,7 +207,7 @@ impl Card {
             fb_id: framebuffer,
             ..DirtyFramebuffer::default()
         };
-        ioctl(&self.file, DirtyFramebuffer::OP, &mut dirty)?;
+        ioctl(self, DirtyFramebuffer::OP, &mut dirty)?;
         Ok(())
     }
 
@@ -250,10 +224,10 @@ impl Card {
             user_data: mark,
             ..PageFlip::default()
         };
-        ioctl(&self.file, PageFlip::OP, &mut flip)?;
+        ioctl(self, PageFlip::OP, &mut flip)?;
         // struct drm_event_vblank
         let mut event = [0_u8; 32];
-        let read = (&self.file).read(&mut event)?;
+        let read = rustix::io::read(self, &mut event)?;
         ensure!(read == event.len(), "an event of {read} bytes");
         let [kind, ..] = event.as_chunks::<4>().0 else {
             unreachable!("32 bytes are eight words");

@@ -131,9 +131,6 @@ impl GetPropertyBlob {
 /// `DRM_IOCTL_MODE_RMFB`, which takes a framebuffer's number.
 pub(super) const REMOVE_FRAMEBUFFER: u32 = 0xc004_64af;
 
-/// `DRM_IOCTL_MODE_DESTROY_DUMB`, which takes a handle.
-pub(super) const DESTROY_DUMB: u32 = 0xc004_64b4;
-
 /// `struct drm_mode_crtc_page_flip`.
 #[derive(Debug, Default, Clone, Copy)]
 #[repr(C)]
@@ -167,19 +164,6 @@ impl DirtyFramebuffer {
     pub(super) const OP: u32 = 0xc018_64b1;
 }
 
-/// `struct drm_mode_map_dumb`.
-#[derive(Debug, Default, Clone, Copy)]
-#[repr(C)]
-pub(super) struct MapDumb {
-    pub(super) handle: u32,
-    pub(super) pad: u32,
-    pub(super) offset: u64,
-}
-
-impl MapDumb {
-    pub(super) const OP: u32 = 0xc010_64b3;
-}
-
 /// `struct drm_mode_fb_cmd2`; the compiler's gap before the modifiers is spelled
 /// out.
 #[derive(Debug, Default, Clone, Copy)]
@@ -199,96 +183,6 @@ pub(super) struct AddFramebuffer {
 
 impl AddFramebuffer {
     pub(super) const OP: u32 = 0xc068_64b8;
-}
-
-/// `struct drm_virtgpu_map`.
-#[derive(Debug, Default, Clone, Copy)]
-#[repr(C)]
-pub(super) struct MapObject {
-    pub(super) offset: u64,
-    pub(super) handle: u32,
-    pub(super) pad: u32,
-}
-
-impl MapObject {
-    pub(super) const OP: u32 = 0xc010_6441;
-}
-
-/// `struct drm_virtgpu_getparam`.
-#[derive(Debug, Default, Clone, Copy)]
-#[repr(C)]
-pub(super) struct GetParam {
-    pub(super) param: u64,
-    pub(super) value: u64,
-}
-
-impl GetParam {
-    pub(super) const OP: u32 = 0xc010_6443;
-}
-
-/// `struct drm_virtgpu_resource_info`.
-#[derive(Debug, Default, Clone, Copy)]
-#[repr(C)]
-pub(super) struct ResourceInfo {
-    pub(super) bo_handle: u32,
-    pub(super) res_handle: u32,
-    pub(super) size: u32,
-    pub(super) blob_mem: u32,
-}
-
-impl ResourceInfo {
-    pub(super) const OP: u32 = 0xc010_6445;
-}
-
-/// `struct drm_virtgpu_3d_wait`.
-#[derive(Debug, Default, Clone, Copy)]
-#[repr(C)]
-pub(super) struct Wait {
-    pub(super) handle: u32,
-    pub(super) flags: u32,
-}
-
-impl Wait {
-    pub(super) const OP: u32 = 0xc008_6448;
-}
-
-/// `struct drm_virtgpu_context_set_param`.
-#[derive(Debug, Default, Clone, Copy)]
-#[repr(C)]
-pub(super) struct ContextParam {
-    pub(super) param: u64,
-    pub(super) value: u64,
-}
-
-/// `struct drm_virtgpu_context_init`.
-#[derive(Debug, Default, Clone, Copy)]
-#[repr(C)]
-pub(super) struct ContextInit {
-    pub(super) num_params: u32,
-    pub(super) pad: u32,
-    pub(super) ctx_set_params: u64,
-}
-
-impl ContextInit {
-    pub(super) const OP: u32 = 0xc010_644b;
-}
-
-/// `struct drm_virtgpu_3d_transfer_to_host`, and `_from_host`.
-#[derive(Debug, Default, Clone, Copy)]
-#[repr(C)]
-pub(super) struct Transfer {
-    pub(super) bo_handle: u32,
-    /// x, y, z, width, height, depth.
-    pub(super) region: [u32; 6],
-    pub(super) level: u32,
-    pub(super) offset: u32,
-    pub(super) stride: u32,
-    pub(super) layer_stride: u32,
-}
-
-impl Transfer {
-    pub(super) const FROM_HOST: u32 = 0xc02c_6446;
-    pub(super) const TO_HOST: u32 = 0xc02c_6447;
 }
 
 /// `struct drm_virtgpu_execbuffer`.
@@ -314,40 +208,4 @@ impl Execbuffer {
     pub(super) const FENCE_IN: u32 = 1;
     pub(super) const FENCE_OUT: u32 = 2;
     pub(super) const RING: u32 = 4;
-}
-
-/// `DRM_IOCTL_VIRTGPU_RESOURCE_CREATE_BLOB`.
-pub(super) const CREATE_BLOB: u32 = 0xc030_644a;
-/// `DRM_IOCTL_PRIME_HANDLE_TO_FD`.
-pub(super) const HANDLE_TO_FD: u32 = 0xc00c_642d;
-/// `DRM_IOCTL_PRIME_FD_TO_HANDLE`.
-pub(super) const FD_TO_HANDLE: u32 = 0xc00c_642e;
-
-/// `struct drm_gem_close`.
-#[derive(Debug, Default, Clone, Copy)]
-#[repr(C)]
-pub(super) struct Close {
-    pub(super) handle: u32,
-    pub(super) pad: u32,
-}
-
-impl Close {
-    pub(super) const OP: u32 = 0x4008_6409;
-}
-
-/// `struct drm_mode_create_dumb`.
-#[derive(Debug, Default, Clone, Copy)]
-#[repr(C)]
-pub(super) struct CreateDumb {
-    pub(super) height: u32,
-    pub(super) width: u32,
-    pub(super) bpp: u32,
-    pub(super) flags: u32,
-    pub(super) handle: u32,
-    pub(super) pitch: u32,
-    pub(super) size: u64,
-}
-
-impl CreateDumb {
-    pub(super) const OP: u32 = 0xc020_64b2;
 }
