@@ -44,8 +44,9 @@ pub enum Wanted {
 
 /// Who knows how a mapping is cached: page tables, a broker, the operator.
 pub trait KnowsCaching {
-    /// The caching of the mapping of `buffer` at `address` of this process;
-    /// `None` where that isn't known. It is never guessed.
+    /// The caching of the mapping of `buffer` at `address` of this process, of
+    /// which every page has been touched; `None` where that isn't known. It is
+    /// never guessed.
     fn caching_of(&self, buffer: BorrowedFd<'_>, address: usize) -> Option<Caching>;
 }
 

@@ -101,12 +101,25 @@ impl Bracketed {
 
     /// The same with what is known of its caching, if it is as wanted.
     pub(crate) fn known_by(mut self, wanted: Wanted, knows: &impl KnowsCaching) -> Result<Self> {
+        self.touch()?;
         if let Some(buffer) = &self.buffer {
             let address = self.memory.mapping().start().addr();
             self.caching = knows.caching_of(buffer.as_fd(), address);
         }
         wanted.check(self.caching)?;
         Ok(self)
+    }
+
+    /// Reads a byte of every page. Only then has each an entry in the page
+    /// table, which alone tells the caching of exporters that set it page by
+    /// page. What was read means nothing, so that no bracket is needed.
+    fn touch(&self) -> Result<()> {
+        let view = self.memory.view();
+        let page = rustix::param::page_size();
+        for at in (0..view.len()).step_by(page) {
+            view.read_at::<u8>(at)?;
+        }
+        self.check_there()
     }
 
     /// The same in a mode for finding bugs: between brackets the memory can't

@@ -49,6 +49,12 @@ impl Camera {
         self.picture
     }
 
+    /// Reports that a pair is not tried.
+    pub fn leave_out(&self, checks: &mut Checks, exporter: &dyn Exporter, reason: &str) {
+        let row = format!("{}: import", self.name);
+        checks.cell(exporter.name(), &row, &format!("not tried: {reason}"));
+    }
+
     /// Has it fill a buffer of `exporter` and reports that cell by cell.
     ///
     /// # Errors

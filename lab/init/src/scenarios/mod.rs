@@ -1,11 +1,12 @@
 //! The claims, one file each.
 
-mod a_console_of_a_stock_guest_is_in_the_screenshot;
 mod a_buffer_that_comes_back_is_itself;
+mod a_console_of_a_stock_guest_is_in_the_screenshot;
 mod a_crash_is_a_failure;
 mod a_dma_buf_is_not_populated_but_touched;
 mod a_dma_buf_of_the_host_is_a_blob_under_kvm;
 mod a_dropped_bracket_loses_bytes;
+mod a_forwarded_mapping_has_the_caching_that_was_asked;
 mod a_gem_handle_closes_with_its_last_share;
 mod a_guest_loses_no_write_while_its_memory_moves;
 mod a_guest_maps_as_its_host_does;
@@ -30,8 +31,8 @@ mod dirty_pages_are_those_that_the_guest_wrote;
 mod every_dma_buf_is_listed;
 mod every_kind_of_blob_is_served_or_refused;
 mod exporters_are_as_written_down;
-mod fences_wait_for_work_on_the_host;
 mod fences_hold_a_bracket_back;
+mod fences_wait_for_work_on_the_host;
 mod foreign_buffers_are_shown_in_place;
 mod heaps_and_sync_files_refuse_what_the_table_says;
 mod hundreds_of_blobs_live_at_once_and_leave_nothing;
@@ -74,6 +75,7 @@ const SINGLE: &[Scenario] = &[
     a_dma_buf_is_not_populated_but_touched::SCENARIO,
     a_gem_handle_closes_with_its_last_share::SCENARIO,
     a_buffer_that_comes_back_is_itself::SCENARIO,
+    a_forwarded_mapping_has_the_caching_that_was_asked::SCENARIO,
     the_examples_run::SCENARIO,
     a_dropped_bracket_loses_bytes::SCENARIO,
     fences_hold_a_bracket_back::SCENARIO,

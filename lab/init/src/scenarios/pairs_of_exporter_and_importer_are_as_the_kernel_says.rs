@@ -35,15 +35,19 @@ pub(super) const SCENARIO: Scenario = Scenario {
     body,
 };
 
-/// Two cameras that export and two that import, with either allocator.
-const CAMERAS: &str = "vivid n_devs=4 allocators=0,1,0,1 node_types=0x1,0x1,0x1,0x1";
+/// Two cameras that export, with either allocator, and one that imports. An
+/// importer with the contiguous allocator takes scattered pages when they happen
+/// to lie side by side, and so answers differently from boot to boot.
+const CAMERAS: &str = "vivid n_devs=3 allocators=0,1,0 node_types=0x1,0x1,0x1";
+
+/// What is not tried, with the reason. The camera takes every address for one
+/// of ordinary memory: when it lets go of a buffer that was mapped as a
+/// device's, `dma_buf_vunmap` finds another mapping than it made, and BUGs.
+const NOT_TRIED: [(&str, &str); 1] = [("qxl-bar", "it panics the kernel")];
 
 fn body(checks: &mut Checks) -> Result<()> {
-    let cameras = [
-        Camera::open("vivid-vmalloc", "/dev/video2")?,
-        Camera::open("vivid-contig", "/dev/video3")?,
-    ];
-    let size = cameras[0].picture();
+    let camera = Camera::open("vivid", "/dev/video2")?;
+    let size = camera.picture();
     let (with_blobs, without) = (virtio_gpu(true)?, virtio_gpu(false)?);
     let importers = [
         ("vgem", Device::of_driver("vgem")?),
@@ -68,10 +72,12 @@ fn body(checks: &mut Checks) -> Result<()> {
             gem::run(checks, name, device, exporter.as_ref(), size)
                 .with_context(|| format!("{} into {name}", exporter.name()))?;
         }
-        for camera in &cameras {
-            camera
+        let not_tried = NOT_TRIED.iter().find(|(name, _)| *name == exporter.name());
+        match not_tried {
+            Some((_, reason)) => camera.leave_out(checks, exporter.as_ref(), reason),
+            None => camera
                 .run(checks, exporter.as_ref(), size)
-                .with_context(|| format!("{} into {camera:?}", exporter.name()))?;
+                .with_context(|| format!("{} into the camera", exporter.name()))?,
         }
     }
     Ok(())

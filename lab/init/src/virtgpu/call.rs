@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd};
 use rustix::io::Errno;
 
 use super::wire::{
-    AddFramebuffer, CardResources, CrtcSet, Cursor, DirtyFramebuffer, Execbuffer, GetConnector, GetProperty,
-    GetPropertyBlob, ModeInfo, PageFlip,
+    AddFramebuffer, CardResources, CrtcSet, Cursor, DirtyFramebuffer, Execbuffer, GetConnector,
+    GetProperty, GetPropertyBlob, ModeInfo, PageFlip,
 };
 use crate::sys::ioctl::Argument;
 

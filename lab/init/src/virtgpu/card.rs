@@ -1,10 +1,10 @@
 //! One card of the virtio-gpu driver.
 
-use std::cell::RefCell;
 use std::fs::{canonicalize, read_dir, read_to_string};
 use std::io::{Error, Result};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use landbridge_dmabuf::gem::{Device, Object};
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Card {
     pub(super) device: Device,
     /// What scenarios hold by its handle.
-    objects: RefCell<Vec<Object>>,
+    objects: Mutex<Vec<Object>>,
     virtio: String,
 }
 
@@ -39,7 +39,7 @@ impl Card {
                 let virtio = device.file_name().unwrap_or_default();
                 return Ok(Self {
                     device: Device::open(&node).map_err(Error::other)?,
-                    objects: RefCell::default(),
+                    objects: Mutex::default(),
                     virtio: virtio.to_string_lossy().into_owned(),
                 });
             }
@@ -50,10 +50,14 @@ impl Card {
         }
     }
 
+    fn objects(&self) -> MutexGuard<'_, Vec<Object>> {
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Keeps an object until its handle is closed.
     pub(super) fn keep(&self, object: Object) -> u32 {
         let handle = object.handle();
-        self.objects.borrow_mut().push(object);
+        self.objects().push(object);
         handle
     }
 
@@ -62,7 +66,7 @@ impl Card {
     /// # Errors
     /// ENOENT, as the kernel says of a handle that is not open.
     pub(super) fn object(&self, handle: u32) -> std::result::Result<Object, Errno> {
-        let objects = self.objects.borrow();
+        let objects = self.objects();
         let found = objects.iter().find(|object| object.handle() == handle);
         found.cloned().ok_or(Errno::NOENT)
     }
@@ -72,7 +76,7 @@ impl Card {
     /// # Errors
     /// EINVAL, as the kernel says of a handle that is not open.
     pub fn close(&self, handle: u32) -> std::result::Result<(), Errno> {
-        let mut objects = self.objects.borrow_mut();
+        let mut objects = self.objects();
         let found = objects.iter().position(|object| object.handle() == handle);
         objects.swap_remove(found.ok_or(Errno::INVAL)?);
         Ok(())
