@@ -18,7 +18,6 @@ mod a_host_blob_is_the_same_bytes_on_both_sides;
 mod a_kernel_panic_is_a_failure;
 mod a_killed_machine_is_a_failure;
 mod a_machine_boots_with_real_exporters;
-mod a_mapping_outlives_its_handle_and_its_device;
 mod a_nested_guest_boots_under_kvm;
 mod a_partial_mapping_of_shmem_gem_shows_the_wrong_page;
 mod a_stock_guest_shows_a_picture_on_our_device;
@@ -79,7 +78,6 @@ const SINGLE: &[Scenario] = &[
     the_examples_run::SCENARIO,
     a_dropped_bracket_loses_bytes::SCENARIO,
     fences_hold_a_bracket_back::SCENARIO,
-    a_mapping_outlives_its_handle_and_its_device::SCENARIO,
     a_udmabuf_past_its_limits_is_refused::SCENARIO,
     udmabuf_refuses_what_the_table_says::SCENARIO,
     heaps_and_sync_files_refuse_what_the_table_says::SCENARIO,
