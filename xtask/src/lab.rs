@@ -1,7 +1,7 @@
 //! `cargo xtask lab`: real kernels under software emulation.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
