@@ -1,6 +1,6 @@
 //! Seeded bugs: one for each rule that the model checker is to watch over.
 //!
-//! Only with the feature `model`, and only while [`seed`] says so, does the code
+//! Only with the feature `model`, and only while `seed` says so, does the code
 //! break a rule. `tests/model` shows that each of them is found.
 
 /// A rule, broken.

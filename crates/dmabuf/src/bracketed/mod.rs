@@ -18,7 +18,7 @@
 //!   [`Bracketed::access`].
 //! * **Buffers that go away.** An access that the exporter answers with SIGBUS
 //!   meets zeros, and from then on ends and starts fail with
-//!   [`Error::Gone`](crate::Error::Gone).
+//!   [`Error::Gone`].
 //! * **Poison.** [`Bracketed::poisoned`] takes the memory's permissions away
 //!   between brackets, so that an address that was kept past its bracket is a
 //!   SIGSEGV at the place of the bug.

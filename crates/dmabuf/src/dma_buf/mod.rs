@@ -28,7 +28,7 @@ pub use fences::{FenceUse, Readiness};
 
 /// A dma-buf whose descriptor can be handed on.
 ///
-/// Like [`Memfd`](crate::Memfd), it remembers whether its descriptor was ever
+/// Like [`Memfd`], it remembers whether its descriptor was ever
 /// borrowed.
 #[derive(Debug)]
 pub struct DmaBuf {
