@@ -11,7 +11,7 @@ use landbridge_protocol_gpu::CapsetId;
 use landbridge_transport::guest::gpu::Gpu;
 
 use crate::daemon::{Daemon, eventually, shared_blob};
-use frontend::Frontend;
+pub(crate) use frontend::Frontend;
 
 /// The program with a hostile VMM on device 0 and a guest on device 1.
 struct Scene {

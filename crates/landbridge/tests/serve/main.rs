@@ -5,6 +5,7 @@ mod clean_end;
 mod command_line;
 mod daemon;
 mod exhaustion;
+mod fatal_to_qemu;
 mod guests;
 mod hostile_frontend;
 mod many_lives;

@@ -139,6 +139,18 @@ impl Frontend {
         self.raw_with(&message(request, FLAGS, payload), fds)
     }
 
+    /// Asks for something and returns the payload of the answer.
+    pub(crate) fn ask(&mut self, request: u32) -> Vec<u8> {
+        assert!(self.raw_with(&message(request, 1, &[]), &[]));
+        self.0.set_read_timeout(Some(LONG)).unwrap();
+        let mut header = [0; 12];
+        self.0.read_exact(&mut header).unwrap();
+        let size = u32::from_le_bytes(header[8..].try_into().unwrap());
+        let mut payload = vec![0; size as usize];
+        self.0.read_exact(&mut payload).unwrap();
+        payload
+    }
+
     /// Whether the program hangs up, after whatever it answers.
     pub(crate) fn is_hung_up(&mut self) -> bool {
         self.0.set_read_timeout(Some(LONG)).unwrap();
