@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use echo::{Echo, FILE};
 use landbridge_transport::Error;
+use landbridge_transport::guest::malformed::{self, Place};
 use landbridge_transport::guest::{Config, Descriptor, EmbeddedGuest, PAGE, RAM_BASE};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -19,97 +20,6 @@ fn alive(guest: &EmbeddedGuest, after: &str) {
     }
 }
 
-/// Chains that are refused. `data` is a page of the guest's memory; the page
-/// after it holds indirect tables.
-fn malformed(data: u64) -> Vec<(&'static str, Vec<Descriptor>)> {
-    let read = |addr, len| Descriptor::readable(addr, len);
-    let write = |addr, len| Descriptor::writable(addr, len);
-    let end = RAM_BASE + RAM;
-    let table = data + PAGE;
-    let nested = table + 0x100;
-    let looping = table + 0x200;
-    let outside = table + 0x300;
-    vec![
-        ("a loop of one", vec![read(data, 8).then(0)]),
-        (
-            "a loop of two",
-            vec![read(data, 8).then(1), read(data, 8).then(0)],
-        ),
-        ("a next outside the table", vec![read(data, 8).then(0xffff)]),
-        ("a next at the table's end", vec![read(data, 8).then(256)]),
-        ("a request at address 0", vec![read(0, 8)]),
-        ("a request past the memory", vec![read(end - 4, 8)]),
-        ("a request far away", vec![read(1 << 60, 8)]),
-        ("a request that wraps", vec![read(u64::MAX - 3, 8)]),
-        (
-            "an answer below the memory",
-            vec![read(data, 8).then(1), write(RAM_BASE - 8, 16)],
-        ),
-        (
-            "an answer that wraps",
-            vec![read(data, 8).then(1), write(u64::MAX, 16)],
-        ),
-        (
-            "a huge answer",
-            vec![read(data, 8).then(1), write(data, u32::MAX)],
-        ),
-        ("a request longer than memory", vec![read(data, u32::MAX)]),
-        (
-            "readable after writable",
-            vec![write(data, 8).then(1), read(data, 8)],
-        ),
-        (
-            "readable between writable",
-            vec![
-                read(data, 8).then(1),
-                write(data, 8).then(2),
-                read(data, 8).then(3),
-                write(data, 8),
-            ],
-        ),
-        (
-            "an empty indirect table",
-            vec![Descriptor::indirect(table, 0)],
-        ),
-        (
-            "a torn indirect table",
-            vec![Descriptor::indirect(table, 24)],
-        ),
-        (
-            "a short indirect table",
-            vec![Descriptor::indirect(table, 8)],
-        ),
-        (
-            "an indirect table far away",
-            vec![Descriptor::indirect(1 << 50, 32)],
-        ),
-        (
-            "an indirect table that wraps",
-            vec![Descriptor::indirect(u64::MAX - 15, 32)],
-        ),
-        (
-            "a huge indirect table",
-            vec![Descriptor::indirect(RAM_BASE, 0x4000_0000)],
-        ),
-        (
-            "an indirect descriptor with a successor",
-            vec![Descriptor::indirect(table, 32).then(1), write(data, 8)],
-        ),
-        (
-            "an indirect table in an indirect table",
-            vec![Descriptor::indirect(nested, 32)],
-        ),
-        (
-            "a loop in an indirect table",
-            vec![Descriptor::indirect(looping, 32)],
-        ),
-        (
-            "a next outside an indirect table",
-            vec![Descriptor::indirect(outside, 16)],
-        ),
-    ]
-}
-
 #[test]
 fn malformed_chains_come_back_empty_and_the_queue_goes_on() {
     for indirect in [true, false] {
@@ -120,19 +30,16 @@ fn malformed_chains_come_back_empty_and_the_queue_goes_on() {
         };
         let (guest, device) = Echo::start(config);
         let pages = guest.allocate(2 * PAGE).unwrap();
-        let data = pages.address();
-        let table = data + PAGE;
-        let tables = [
-            (0x100, Descriptor::readable(data, 8).then(1)),
-            (0x110, Descriptor::indirect(table, 32)),
-            (0x200, Descriptor::readable(data, 8).then(1)),
-            (0x210, Descriptor::readable(data, 8).then(0)),
-            (0x300, Descriptor::readable(data, 8).then(1)),
-        ];
-        for (offset, descriptor) in tables {
+        let place = Place {
+            data: pages.address(),
+            tables: pages.address() + PAGE,
+            hole: RAM_BASE - 8,
+            end: RAM_BASE + RAM,
+        };
+        for (offset, descriptor) in malformed::tables(place) {
             pages.write(PAGE + offset, &descriptor.to_bytes()).unwrap();
         }
-        for (name, chain) in malformed(data) {
+        for (name, chain) in malformed::chains(place) {
             for queue in 0..2 {
                 let before = device.seen.lock().unwrap().len();
                 let pending = guest.raw(queue).unwrap().push(&chain).unwrap();

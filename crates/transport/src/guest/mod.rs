@@ -15,6 +15,7 @@
 
 pub mod gpu;
 mod interrupts;
+pub mod malformed;
 mod queue;
 mod ram;
 mod raw;
