@@ -3,6 +3,7 @@
 //! it prints just that.
 
 use super::{ALONE, ARGUMENT};
+use crate::checks::KnownWarning;
 use crate::scenario::{Beside, Device};
 
 /// The module of the guest's driver.
@@ -108,6 +109,35 @@ pub const SERVE_UDMABUF: &[&str] = &[
 
 /// QEMU's monitor, for `landbridge recover` and for page tables.
 pub const QMP: Device = Device::new("qmp", &["-qmp", "unix:{run}/qmp,server=on,wait=off"]);
+
+/// What brings [`GPU`] back in a machine with [`QMP`].
+pub const RECOVER: &[&str] = &[
+    "recover",
+    "--qmp",
+    "{run}/qmp",
+    "--gpu",
+    "{run}/gpu0",
+    "--device",
+    "landbridge-gpu0",
+    "--chardev",
+    "landbridge-char0",
+];
+
+/// What the stock driver never gives back when its device goes before it has
+/// answered: commands, and the window's part of a blob that a program still
+/// maps.
+pub const LEAKS: &[KnownWarning] = &[
+    leak("__slab_err"),
+    leak("kmem_cache_destroy"),
+    leak("drm_mm_takedown"),
+];
+
+const fn leak(function: &'static str) -> KnownWarning {
+    KnownWarning {
+        function,
+        reason: "the stock driver leaks what is not answered when its device goes",
+    }
+}
 
 /// The programs for one GPU.
 pub const ONE: &[Beside] = &[serving(SERVE_ONE), DESK];

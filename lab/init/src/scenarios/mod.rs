@@ -22,6 +22,7 @@ mod a_nested_guest_boots_under_kvm;
 mod a_partial_mapping_of_shmem_gem_shows_the_wrong_page;
 mod a_stock_guest_shows_a_picture_on_our_device;
 mod a_udmabuf_past_its_limits_is_refused;
+mod a_vm_survives_its_daemon;
 mod an_answer_equals_the_page_table;
 mod an_ordinary_user_is_told_that_exporters_are_off_limits;
 mod blobs_are_refused_as_the_table_says;
@@ -99,6 +100,7 @@ const SINGLE: &[Scenario] = &[
     hundreds_of_blobs_live_at_once_and_leave_nothing::SCENARIO,
     cycles_of_a_blob_leave_nothing_behind::SCENARIO,
     two_gpus_drive_four_displays::SCENARIO,
+    a_vm_survives_its_daemon::SCENARIO,
     foreign_buffers_are_shown_in_place::SCENARIO,
     pairs_of_exporter_and_importer_are_as_the_kernel_says::SCENARIO,
     a_dma_buf_of_the_host_is_a_blob_under_kvm::SCENARIO,
