@@ -27,6 +27,8 @@ mod an_answer_equals_the_page_table;
 mod an_ordinary_user_is_told_that_exporters_are_off_limits;
 mod blobs_are_refused_as_the_table_says;
 mod cycles_of_a_blob_leave_nothing_behind;
+mod device_memory_goes_with_its_importers_told;
+mod devices_reach_what_was_negotiated;
 mod dirty_pages_are_those_that_the_guest_wrote;
 mod every_dma_buf_is_listed;
 mod every_kind_of_blob_is_served_or_refused;
@@ -84,6 +86,8 @@ const SINGLE: &[Scenario] = &[
     heaps_and_sync_files_refuse_what_the_table_says::SCENARIO,
     prime_refuses_what_the_table_says::SCENARIO,
     vfio_refuses_what_the_table_says::SCENARIO,
+    device_memory_goes_with_its_importers_told::SCENARIO,
+    devices_reach_what_was_negotiated::SCENARIO,
     kvm_slots_are_refused_as_the_table_says::SCENARIO,
     a_guest_loses_no_write_while_its_memory_moves::SCENARIO,
     a_guest_loses_no_write_while_its_memory_moves::LONG[0],
