@@ -12,7 +12,9 @@ use landbridge_dmabuf::LetGo;
 use landbridge_exchange::exporters::fake::FakeExporter;
 use landbridge_exchange::exporters::host_memory::{HostMemory, Kind};
 use landbridge_exchange::importers::cpu::CpuImport;
-use landbridge_exchange::importers::window::{MapperError, Window, WindowMap, WindowMapper};
+use landbridge_exchange::importers::window::{
+    MapperError, Unmapped, Window, WindowMap, WindowMapper,
+};
 use landbridge_exchange::ranges::{GuestPhysical, Range, RangeList};
 use landbridge_exchange::terms::Direction;
 use landbridge_exchange::{Buffer, Exchange, Limits, Tenant};
@@ -31,10 +33,10 @@ impl WindowMapper for Idle {
         Ok(())
     }
 
-    fn unmap(&self, _: u64, _: u64) -> Result<LetGo, MapperError> {
+    fn unmap(&self, _: u64, _: u64) -> Result<Unmapped, MapperError> {
         // SAFETY: `map` makes no duplicate of the descriptor, no mapping and
         // nothing else of what it is lent, so there is nothing left.
-        Ok(unsafe { LetGo::assert() })
+        Ok(Unmapped::Proven(unsafe { LetGo::assert() }))
     }
 }
 

@@ -19,11 +19,13 @@ pub(crate) fn let_go(_answer: Acknowledged) -> LetGo {
     // SHMEM_UNMAP, which says that the guest's mapping and the VMM's own are
     // gone, and with them the VMM's duplicate. What the VMM announced of the
     // memory in between came back to us as a memory region; `Acknowledged`
-    // exists only once no region, no mapping made from one and no descriptor
-    // handed out from one is left in this process. A VMM announces and
-    // withdraws regions to its other backends in the same step, and answers
-    // the unmapping only when they have acknowledged it; that it does so, and
-    // that they obey, is the trust that whoever connects a VMM places in it.
+    // exists only once no region of any device, no mapping made from one and no
+    // descriptor handed out from one is left in this process. A VMM announces
+    // regions to its other backends in the same step as to us, and withdraws
+    // them so, before it answers the unmapping. Where it can't withdraw them,
+    // because there are more than a message holds, ours is not withdrawn
+    // either, and there is no `Acknowledged`. That it does so, and that the
+    // others obey, is the trust that whoever connects a VMM places in it.
     unsafe { LetGo::assert() }
 }
 

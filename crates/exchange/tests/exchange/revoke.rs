@@ -5,14 +5,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use landbridge_dmabuf::{Access, Error as Dmabuf, LetGo, Mapping};
+use landbridge_dmabuf::{Access, Error as Dmabuf, Mapping};
 use landbridge_exchange::error::Fault;
 use landbridge_exchange::exporters::host_memory::{HostMemory, Kind};
 use landbridge_exchange::importers::cpu::CpuImport;
 use landbridge_exchange::importers::decoder::DecoderImport;
 use landbridge_exchange::importers::scanout::{Failing, ScanoutImport};
 use landbridge_exchange::importers::window::fake::Mood;
-use landbridge_exchange::importers::window::{MapperError, PAGE, Window, WindowMap, WindowMapper};
+use landbridge_exchange::importers::window::{
+    MapperError, PAGE, Unmapped, Window, WindowMap, WindowMapper,
+};
 use landbridge_exchange::terms::{Direction, MemoryModel};
 use landbridge_exchange::{Buffer, Error, Life, Usage};
 
@@ -245,7 +247,7 @@ impl WindowMapper for Stubborn {
         Ok(())
     }
 
-    fn unmap(&self, _: u64, _: u64) -> Result<LetGo, MapperError> {
+    fn unmap(&self, _: u64, _: u64) -> Result<Unmapped, MapperError> {
         while !self.answers.load(Ordering::Acquire) {
             std::thread::sleep(Duration::from_millis(1));
         }

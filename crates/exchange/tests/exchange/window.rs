@@ -36,6 +36,19 @@ fn the_vmm_is_asked_for_exactly_what_the_guest_gets() {
 }
 
 #[test]
+fn an_unmap_without_proof_frees_the_place_and_leaves_the_memory_shared() {
+    let scene = Scene::new();
+    let (buffer, storage) = scene.buffer(2);
+    let mapping = scene.window.map(&buffer, PAGE, &scene.tenant).unwrap();
+    scene.mapper.set_mood(Mood::ObligingWithoutProof);
+    mapping.unmap().unwrap();
+    assert_eq!(scene.window.maps(), 0);
+    assert_eq!(storage.holders(), holders(0, 1, 0));
+    let again = scene.window.map(&buffer, PAGE, &scene.tenant).unwrap();
+    again.unmap().unwrap();
+}
+
+#[test]
 fn what_would_harm_a_vmm_never_reaches_it() {
     let scene = Scene::new();
     let (buffer, _) = scene.buffer(2);
@@ -167,7 +180,14 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let mood = || {
         prop_oneof![
             6 => Just(Mood::Obliging),
-            1 => select(&[Mood::Refusing, Mood::RefusingWithProof, Mood::Vanished][..]),
+            1 => select(
+                &[
+                    Mood::ObligingWithoutProof,
+                    Mood::Refusing,
+                    Mood::RefusingWithProof,
+                    Mood::Vanished,
+                ][..]
+            ),
         ]
     };
     let offset = prop_oneof![
@@ -238,15 +258,16 @@ proptest! {
                     let asked = scene.mapper.calls().len();
                     let result = scene.window.map(&buffers[buffer].0, offset, &scene.tenant);
                     prop_assert_eq!(scene.mapper.calls().len() > asked, place);
-                    prop_assert_eq!(result.is_ok(), place && mood == Mood::Obliging);
+                    let obliging = matches!(mood, Mood::Obliging | Mood::ObligingWithoutProof);
+                    prop_assert_eq!(result.is_ok(), place && obliging);
                     let (loans, lost) = &mut model.loans[buffer];
                     match mood {
                         _ if !place => {}
-                        Mood::Obliging => *loans += 1,
+                        Mood::Obliging | Mood::ObligingWithoutProof => *loans += 1,
                         Mood::RefusingWithProof => {}
                         Mood::Refusing | Mood::Vanished => *lost += 1,
                     }
-                    if place && matches!(mood, Mood::Obliging | Mood::Vanished) {
+                    if place && (obliging || mood == Mood::Vanished) {
                         model.set(offset, len, Some(buffer));
                     }
                     if let Ok(mapping) = result {
@@ -260,14 +281,15 @@ proptest! {
                         live.swap_remove(which.index(live.len()));
                     let stale = life != model.life;
                     let result = mapping.unmap();
-                    prop_assert_eq!(result.is_ok(), stale || mood == Mood::Obliging);
+                    let obliging = matches!(mood, Mood::Obliging | Mood::ObligingWithoutProof);
+                    prop_assert_eq!(result.is_ok(), stale || obliging);
                     let proof = matches!(mood, Mood::Obliging | Mood::RefusingWithProof);
                     let (loans, lost) = &mut model.loans[buffer];
                     *loans -= 1;
                     if stale || !proof {
                         *lost += 1;
                     }
-                    if !stale && proof {
+                    if !stale && (proof || obliging) {
                         model.set(offset, buffers[buffer].0.size(), None);
                     }
                 }

@@ -4,7 +4,7 @@
 //!
 //! Nothing here holds a lock while the device is called, and the device may
 //! wait for the VMM inside: a lock shared by the thread that waits for
-//! `SHMEM_MAP` and the thread that serves `REM_MEM_REG` stops the whole VM.
+//! `SHMEM_MAP` and the thread that serves `SET_MEM_TABLE` stops the whole VM.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -112,17 +112,24 @@ impl VhostUserBackend for Handler {
     }
 
     fn acked_features(&self, features: u64) {
+        self.link.forget_maps();
         self.session.activate(features);
     }
 
+    /// Not among them: CONFIGURE_MEM_SLOTS. With it QEMU 11.1 remembers each
+    /// region that it announced, and when a device starts it looks up those that
+    /// are gone by addresses that are no longer its own. A window's maps go
+    /// while the device is stopped, by every reset of a driver that has some, so
+    /// that the next start of any of its devices would be QEMU's end. Without it
+    /// QEMU sends whole tables, of no more than eight regions, and nothing while
+    /// there are more.
     fn protocol_features(&self) -> VhostUserProtocolFeatures {
         let mut features = VhostUserProtocolFeatures::MQ
             | VhostUserProtocolFeatures::CONFIG
             | VhostUserProtocolFeatures::REPLY_ACK
             | VhostUserProtocolFeatures::BACKEND_REQ
             | VhostUserProtocolFeatures::BACKEND_SEND_FD
-            | VhostUserProtocolFeatures::RESET_DEVICE
-            | VhostUserProtocolFeatures::CONFIGURE_MEM_SLOTS;
+            | VhostUserProtocolFeatures::RESET_DEVICE;
         features.set(
             VhostUserProtocolFeatures::SHMEM,
             self.session.device().shared_memory().is_some(),
@@ -133,6 +140,7 @@ impl VhostUserBackend for Handler {
     fn reset_device(&self) {
         self.stop_all();
         self.session.reset();
+        self.link.forget_maps();
     }
 
     fn set_event_idx(&self, _enabled: bool) {
@@ -158,12 +166,15 @@ impl VhostUserBackend for Handler {
     }
 
     fn update_memory(&self, announced: Memory) -> io::Result<()> {
-        let announced = announced.memory();
-        self.link.table().replace(&announced)?;
-        // Only this thread replaces it; queues read it without a lock.
-        let checked = self.checked.lock();
-        let checked = checked.unwrap_or_else(PoisonError::into_inner);
-        checked.replace(GuestMemoryMmap::clone(&announced));
+        let all = announced.memory();
+        let rest = self.link.table().replace(&all, &self.link.lent())?;
+        if let Some(rest) = &rest {
+            replace(&announced, rest.clone());
+        }
+        replace(
+            &self.checked,
+            rest.unwrap_or_else(|| GuestMemoryMmap::clone(&all)),
+        );
         Ok(())
     }
 
@@ -218,4 +229,11 @@ impl VhostUserBackend for Handler {
             &sizes,
         ))
     }
+}
+
+/// Only the thread that serves the VMM replaces memory; queues read it without
+/// a lock.
+fn replace(memory: &Memory, with: GuestMemoryMmap) {
+    let memory = memory.lock();
+    memory.unwrap_or_else(PoisonError::into_inner).replace(with);
 }

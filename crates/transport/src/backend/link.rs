@@ -6,24 +6,27 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use landbridge_dmabuf::{Identity, LetGo, check_spare};
+use landbridge_dmabuf::{Identity, check_spare};
 use landbridge_exchange::exporters::guest_pages::GuestMemory;
-use landbridge_exchange::importers::window::{MapperError, WindowMap, WindowMapper};
+use landbridge_exchange::importers::window::{MapperError, Unmapped, WindowMap, WindowMapper};
 use rustix::event::{EventfdFlags, eventfd};
 use vhost::vhost_user::message::{VhostUserMMap, VhostUserMMapFlags, VhostUserMsgValidator};
 use vhost::vhost_user::{Backend as Channel, VhostUserFrontendReqHandler};
 
-use super::memory::MemoryTable;
+use super::memory::{self, MemoryTable};
 use crate::asserted;
 
 /// What the VMM is asked when a file is to be mapped.
 const MAP: &str = "map";
 
-/// How long a mapping that the VMM has undone may linger in this process.
-const PATIENCE_MS: u32 = 1000;
+/// How long a mapping that the VMM has undone may linger in this process before
+/// its memory counts as shared for good. Readers of a chain hold on to it for
+/// microseconds.
+const PATIENCE_MS: u32 = 20;
 
 /// The device's way to its VMM: the guest's memory and the guest's window.
 #[derive(Clone)]
@@ -35,7 +38,7 @@ pub struct Link {
 impl Link {
     /// A link that no VMM is at the other end of yet.
     pub fn new() -> Self {
-        let memory = Arc::<MemoryTable>::default();
+        let memory = MemoryTable::new();
         let mapper = Arc::new(Mapper {
             memory: Arc::clone(&memory),
             region: OnceLock::new(),
@@ -71,6 +74,17 @@ impl Link {
         // an answer; the protocol leaves it no choice.
         channel.set_reply_ack_flag(true);
         self.mapper.state().channel = Some(channel);
+    }
+
+    /// What this link has in the window or is just putting there.
+    pub(super) fn lent(&self) -> Vec<Identity> {
+        let state = self.mapper.state();
+        state.maps.values().chain(&state.asking).copied().collect()
+    }
+
+    /// The VMM drops every map by itself.
+    pub(super) fn forget_maps(&self) {
+        self.mapper.state().maps.clear();
     }
 
     /// The VMM is gone.
@@ -118,6 +132,8 @@ struct State {
     channel: Option<Channel>,
     /// What is mapped, by offset.
     maps: BTreeMap<u64, Identity>,
+    /// What the VMM is being asked to map.
+    asking: Vec<Identity>,
 }
 
 impl Mapper {
@@ -134,10 +150,13 @@ impl Mapper {
             .ok_or_else(|| gone(call, "no VMM is connected"))
     }
 
-    /// The VMM has unmapped what was at `offset`: makes sure that nobody here
-    /// reaches it by another way.
-    fn acknowledge(&self, offset: u64) -> Result<Acknowledged, MapperError> {
+    /// The VMM has unmapped what was at `offset`: looks whether anybody can
+    /// still reach it by another way.
+    fn acknowledge(&self, offset: u64) -> Result<Option<Acknowledged>, MapperError> {
         const CALL: &str = "be rid of a mapping";
+        let proven = Some(Acknowledged {
+            _only_made_here: (),
+        });
         let identity = {
             let mut state = self.state();
             let identity = state.maps.remove(&offset);
@@ -145,23 +164,20 @@ impl Mapper {
             if state.maps.values().any(|other| *other == identity) {
                 // Mapped elsewhere too, by another loan of the same memory,
                 // which will answer for the rest.
-                return Ok(Acknowledged {
-                    _only_made_here: (),
-                });
+                return Ok(proven);
             }
             identity
         };
-        // Whoever is just reading a chain holds on to the memory table of that
-        // moment, for microseconds.
+        // A VMM tells all its devices of a window's memory or none, and takes it
+        // back from all; but QEMU falls silent while there are more regions than
+        // one message holds.
         for _ in 0..PATIENCE_MS {
-            if !self.memory.reaches(identity) {
-                return Ok(Acknowledged {
-                    _only_made_here: (),
-                });
+            if !self.memory.announces(identity) && !memory::anybody_reaches(identity) {
+                return Ok(proven);
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        Err(gone(CALL, "it is still in use as guest memory"))
+        Ok(None)
     }
 
     /// Everything that a mapping needs, up to the point where the file is sent.
@@ -213,20 +229,29 @@ impl WindowMapper for Mapper {
             why.holding_nothing(asserted::never_lent(unsent))
         })?;
         let (channel, request, identity) = prepared;
-        channel
-            .shmem_map(&request, &map.file)
-            .map_err(|error| explain(MAP, &error))?;
-        self.state().maps.insert(map.offset, identity);
+        // The VMM may announce it to us before it answers.
+        self.state().asking.push(identity);
+        let answer = channel.shmem_map(&request, &map.file);
+        let mut state = self.state();
+        if let Some(at) = state.asking.iter().position(|it| *it == identity) {
+            state.asking.swap_remove(at);
+        }
+        answer.map_err(|error| explain(MAP, &error))?;
+        state.maps.insert(map.offset, identity);
         Ok(())
     }
 
-    fn unmap(&self, offset: u64, len: u64) -> Result<LetGo, MapperError> {
+    fn unmap(&self, offset: u64, len: u64) -> Result<Unmapped, MapperError> {
         const CALL: &str = "unmap";
         let request = self.request(CALL, offset, len)?;
-        self.channel(CALL)?
+        let channel = self.channel(CALL)?;
+        channel
             .shmem_unmap(&request)
             .map_err(|error| explain(CALL, &error))?;
-        Ok(asserted::let_go(self.acknowledge(offset)?))
+        Ok(match self.acknowledge(offset)? {
+            Some(acknowledged) => Unmapped::Proven(asserted::let_go(acknowledged)),
+            None => Unmapped::Unproven,
+        })
     }
 }
 
@@ -237,7 +262,7 @@ fn gone(call: &'static str, reason: impl ToString) -> MapperError {
     }
 }
 
-fn explain(call: &'static str, error: &std::io::Error) -> MapperError {
+fn explain(call: &'static str, error: &io::Error) -> MapperError {
     use vhost::vhost_user::Error as Protocol;
     let refused = error
         .get_ref()

@@ -1,9 +1,11 @@
 //! The guest's memory as the VMM told it, for those who want the files behind
 //! it: importers of guest pages.
 //!
-//! A VMM announces its RAM when it connects, and afterwards the windows of
-//! other devices as they are mapped (`ADD_MEM_REG`, `REM_MEM_REG`), so that a
-//! guest's buffer may lie in another device's window.
+//! A VMM announces its RAM when a driver starts, and afterwards what is mapped
+//! in the windows of its devices (`SET_MEM_TABLE`), so that a guest's buffer may
+//! lie in another device's window. What comes back from a device's own window is
+//! left out: it is the guest's through the window only, and whoever unmaps it
+//! there must find it nowhere else.
 //!
 //! Rings and chains are read from these files by mappings of this process. A
 //! file that gets shorter under its mapping would kill the process and every
@@ -14,16 +16,32 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard, Weak};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard, Weak};
 
 use landbridge_dmabuf::{DmaBuf, Identity};
 use landbridge_exchange::exporters::guest_pages::{GuestMemory, GuestPiece, NotGuestMemory};
 use landbridge_exchange::ranges::{GuestPhysical, Range};
-use vm_memory::{Address, FileOffset, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
+use vm_memory::{
+    Address, FileOffset, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion,
+};
 
-/// How many regions a VMM may announce: as many as the backend tells it that
-/// there are slots (`GET_MAX_MEM_SLOTS`).
+/// How many regions a VMM may announce. One message holds eight; a VMM that
+/// takes a feature which it was not offered can send more.
 const MAX_REGIONS: usize = 509;
+
+/// Every table of this process: a VMM announces one device's window to all.
+static TABLES: Mutex<Vec<Weak<MemoryTable>>> = Mutex::new(Vec::new());
+
+/// Whether anybody in this process can reach a file through what a VMM
+/// announced, to whichever device, now or earlier.
+pub(super) fn anybody_reaches(identity: Identity) -> bool {
+    let tables = TABLES
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
+    let mut tables = tables.iter().filter_map(Weak::upgrade);
+    tables.any(|table| table.reaches(identity))
+}
 
 /// One announced region: never empty, its end does not wrap.
 struct Region {
@@ -64,18 +82,37 @@ struct Regions {
     /// In the order of their addresses, disjoint.
     present: Vec<Region>,
     past: Vec<Ghost>,
+    /// What was announced of the device's own window.
+    own: Vec<Identity>,
 }
 
 /// The memory table.
-#[derive(Default)]
 pub(super) struct MemoryTable {
     regions: RwLock<Regions>,
 }
 
 impl MemoryTable {
-    /// Takes over what the VMM announced. Files of regions that were there
+    pub(super) fn new() -> Arc<Self> {
+        let table = Arc::new(Self {
+            regions: RwLock::default(),
+        });
+        let mut tables = TABLES.lock().unwrap_or_else(PoisonError::into_inner);
+        tables.retain(|other| other.strong_count() > 0);
+        tables.push(Arc::downgrade(&table));
+        table
+    }
+
+    /// Takes over what the VMM announced, without the files that the device has
+    /// in its own window, which are `lent`. Files of regions that were there
     /// before keep their descriptors.
-    pub(super) fn replace(&self, memory: &GuestMemoryMmap) -> io::Result<()> {
+    ///
+    /// Returns the memory without the window where any of it was announced: the
+    /// rings are to have no more than that.
+    pub(super) fn replace(
+        &self,
+        memory: &GuestMemoryMmap,
+        lent: &[Identity],
+    ) -> io::Result<Option<GuestMemoryMmap>> {
         let count = memory.num_regions();
         if count > MAX_REGIONS {
             return Err(refuse(format!(
@@ -84,20 +121,38 @@ impl MemoryTable {
         }
         let mut regions = self.write();
         let mut new = Vec::with_capacity(count);
+        let mut own = Vec::new();
         for region in memory.iter() {
             if let Some(place) = region.file_offset() {
                 let start = region.start_addr().raw_value();
-                new.push(regions.region(start, region.len(), place)?);
+                let region = regions.region(start, region.len(), place)?;
+                if lent.contains(&region.identity) {
+                    own.push(region);
+                } else {
+                    new.push(region);
+                }
             }
         }
         new.sort_unstable_by_key(|region| region.start);
         regions.become_past(new);
-        Ok(())
+        // Whoever is just reading a chain may still have it mapped.
+        regions.past.extend(own.iter().map(Ghost::of));
+        regions.own = own.iter().map(|region| region.identity).collect();
+        drop(regions);
+        (!own.is_empty()).then(|| without(memory, &own)).transpose()
     }
 
     /// Forgets everything: the VMM is gone.
     pub(super) fn clear(&self) {
-        self.write().become_past(Vec::new());
+        let mut regions = self.write();
+        regions.become_past(Vec::new());
+        regions.own.clear();
+    }
+
+    /// Whether the last table of the VMM has a file of the device's own window.
+    pub(super) fn announces(&self, identity: Identity) -> bool {
+        let regions = self.regions.read().unwrap_or_else(PoisonError::into_inner);
+        regions.own.contains(&identity)
     }
 
     /// Whether anybody in this process can reach a file through what the VMM
@@ -127,7 +182,9 @@ impl Regions {
                 let file = Arc::new(OwnedFd::from(place.file().try_clone()?));
                 check_firm(&file, place.start().saturating_add(len))?;
                 let identity = Identity::of(&file).map_err(io::Error::other)?;
-                (file, identity)
+                // The VMM sends each file anew with each table. Whoever was
+                // handed an old descriptor and the table share one.
+                (self.descriptor(identity).unwrap_or(file), identity)
             }
         };
         Ok(Region {
@@ -140,6 +197,16 @@ impl Regions {
         })
     }
 
+    /// The descriptor that is there for a file already.
+    fn descriptor(&self, identity: Identity) -> Option<Arc<OwnedFd>> {
+        let same = |known: &&Region| known.identity == identity;
+        let present = self.present.iter().find(same);
+        let past = self.past.iter().filter(|it| it.identity == identity);
+        present
+            .map(|region| Arc::clone(&region.file))
+            .or_else(|| past.filter_map(|ghost| ghost.file.upgrade()).next())
+    }
+
     fn become_past(&mut self, present: Vec<Region>) {
         // Most stay: a VMM announces all of them each time that it maps one.
         let stay: HashSet<_> = present.iter().map(|it| Arc::as_ptr(&it.held)).collect();
@@ -149,6 +216,17 @@ impl Regions {
         self.present = present;
         self.past.retain(Ghost::is_alive);
     }
+}
+
+/// The memory without some of its regions.
+fn without(memory: &GuestMemoryMmap, regions: &[Region]) -> io::Result<GuestMemoryMmap> {
+    let mut rest = memory.clone();
+    for region in regions {
+        (rest, _) = rest
+            .remove_region(GuestAddress(region.start), region.len)
+            .map_err(io::Error::other)?;
+    }
+    Ok(rest)
 }
 
 /// Refuses a file that can get shorter than `end` under its mapping.
@@ -208,10 +286,8 @@ impl GuestMemory for MemoryTable {
 mod tests {
     use std::os::fd::AsFd;
 
-    use landbridge_dmabuf::{Memfd, memfd::Options};
-    use vm_memory::GuestAddress;
-
     use super::*;
+    use landbridge_dmabuf::{Memfd, memfd::Options};
 
     const PAGE: u64 = 4096;
 
@@ -242,13 +318,16 @@ mod tests {
     #[test]
     fn ranges_resolve_to_files_and_offsets() {
         let (low, high) = (file(4), file(4));
-        let table = MemoryTable::default();
+        let table = MemoryTable::new();
         table
-            .replace(&memory(&[
-                (0x10000, 2 * PAGE, &low, PAGE),
-                (0x10000 + 2 * PAGE, PAGE, &high, 0),
-                (0x90000, PAGE, &high, 3 * PAGE),
-            ]))
+            .replace(
+                &memory(&[
+                    (0x10000, 2 * PAGE, &low, PAGE),
+                    (0x10000 + 2 * PAGE, PAGE, &high, 0),
+                    (0x90000, PAGE, &high, 3 * PAGE),
+                ]),
+                &[],
+            )
             .unwrap();
         let low = Identity::of(low.as_fd()).unwrap().inode;
         let high = Identity::of(high.as_fd()).unwrap().inode;
@@ -272,22 +351,22 @@ mod tests {
 
     #[test]
     fn memory_that_can_shrink_is_refused_and_changes_nothing() {
-        let table = MemoryTable::default();
+        let table = MemoryTable::new();
         let good = file(1);
-        table.replace(&memory(&[(0, PAGE, &good, 0)])).unwrap();
+        table.replace(&memory(&[(0, PAGE, &good, 0)]), &[]).unwrap();
         let flags = rustix::fs::MemfdFlags::CLOEXEC;
         let loose = rustix::fs::memfd_create("loose", flags).unwrap();
         rustix::fs::ftruncate(&loose, PAGE).unwrap();
         let loose = Arc::new(File::from(loose));
         let both = memory(&[(0, PAGE, &good, 0), (PAGE, PAGE, &loose, 0)]);
-        assert!(table.replace(&both).is_err());
+        assert!(table.replace(&both, &[]).is_err());
         assert!(resolve(&table, 0, PAGE).is_some());
         assert!(resolve(&table, PAGE, PAGE).is_none());
     }
 
     #[test]
     fn memory_that_was_made_shorter_before_it_was_sealed_is_refused() {
-        let table = MemoryTable::default();
+        let table = MemoryTable::new();
         let flags = rustix::fs::MemfdFlags::CLOEXEC | rustix::fs::MemfdFlags::ALLOW_SEALING;
         let short = rustix::fs::memfd_create("short", flags).unwrap();
         rustix::fs::ftruncate(&short, 2 * PAGE).unwrap();
@@ -295,36 +374,38 @@ mod tests {
         let announced = memory(&[(0, 2 * PAGE, &announced, 0)]);
         rustix::fs::ftruncate(&short, PAGE).unwrap();
         rustix::fs::fcntl_add_seals(&short, rustix::fs::SealFlags::SHRINK).unwrap();
-        assert!(table.replace(&announced).is_err());
+        assert!(table.replace(&announced, &[]).is_err());
     }
 
     #[test]
     fn regions_are_as_many_as_the_vmm_was_told() {
-        let table = MemoryTable::default();
+        let table = MemoryTable::new();
         let ram = file(1);
         let of = |count: usize| {
             let starts = (0..count as u64).map(|number| (number * PAGE, PAGE, &ram, 0));
             memory(&starts.collect::<Vec<_>>())
         };
-        assert!(table.replace(&of(MAX_REGIONS)).is_ok());
-        assert!(table.replace(&of(MAX_REGIONS + 1)).is_err());
+        assert!(table.replace(&of(MAX_REGIONS), &[]).is_ok());
+        assert!(table.replace(&of(MAX_REGIONS + 1), &[]).is_err());
     }
 
     #[test]
     fn a_region_that_stays_keeps_its_descriptor() {
         let (ram, window) = (file(2), file(1));
-        let table = MemoryTable::default();
+        let table = MemoryTable::new();
         let piece = |table: &MemoryTable| {
             let range = Range::new(0, PAGE).unwrap();
             Arc::clone(&table.resolve(range).unwrap()[0].file)
         };
-        table.replace(&memory(&[(0, 2 * PAGE, &ram, 0)])).unwrap();
+        table
+            .replace(&memory(&[(0, 2 * PAGE, &ram, 0)]), &[])
+            .unwrap();
         let before = piece(&table);
         table
-            .replace(&memory(&[
-                (0, 2 * PAGE, &ram, 0),
-                (1 << 32, PAGE, &window, 0),
-            ]))
+            .replace(
+                &memory(&[(0, 2 * PAGE, &ram, 0), (1 << 32, PAGE, &window, 0)]),
+                &[],
+            )
             .unwrap();
         assert!(Arc::ptr_eq(&before, &piece(&table)));
         assert!(resolve(&table, 1 << 32, PAGE).is_some());
@@ -334,16 +415,16 @@ mod tests {
 
     #[test]
     fn a_region_that_stays_is_not_remembered_as_gone() {
-        let table = MemoryTable::default();
+        let table = MemoryTable::new();
         let (ram, window) = (file(2), file(1));
         let alone = memory(&[(0, 2 * PAGE, &ram, 0)]);
         let both = memory(&[(0, 2 * PAGE, &ram, 0), (1 << 32, PAGE, &window, 0)]);
         for _ in 0..10 {
-            table.replace(&both).unwrap();
-            table.replace(&both).unwrap();
+            table.replace(&both, &[]).unwrap();
+            table.replace(&both, &[]).unwrap();
         }
         assert!(table.write().past.is_empty());
-        table.replace(&alone).unwrap();
+        table.replace(&alone, &[]).unwrap();
         assert_eq!(
             table.write().past.len(),
             1,
@@ -355,10 +436,10 @@ mod tests {
     fn a_region_is_within_reach_until_its_last_user_is_gone() {
         let window = file(1);
         let identity = Identity::of(window.as_fd()).unwrap();
-        let table = MemoryTable::default();
+        let table = MemoryTable::new();
         assert!(!table.reaches(identity));
         let announced = memory(&[(0, PAGE, &Arc::new(window.try_clone().unwrap()), 0)]);
-        table.replace(&announced).unwrap();
+        table.replace(&announced, &[]).unwrap();
         assert!(table.reaches(identity));
         let pieces = table.resolve(Range::new(0, PAGE).unwrap()).unwrap();
         table.clear();
@@ -367,5 +448,56 @@ mod tests {
         assert!(table.reaches(identity), "handed out");
         drop(pieces);
         assert!(!table.reaches(identity));
+    }
+
+    #[test]
+    fn a_file_that_is_sent_anew_keeps_its_descriptor() {
+        let ram = file(1);
+        let table = MemoryTable::new();
+        let piece = || {
+            let again = Arc::new(ram.try_clone().unwrap());
+            table
+                .replace(&memory(&[(0, PAGE, &again, 0)]), &[])
+                .unwrap();
+            let range = Range::new(0, PAGE).unwrap();
+            Arc::clone(&table.resolve(range).unwrap()[0].file)
+        };
+        let first = piece();
+        assert!(Arc::ptr_eq(&first, &piece()));
+        table.clear();
+        assert!(Arc::ptr_eq(&first, &piece()), "somebody has it");
+    }
+
+    #[test]
+    fn what_is_in_the_own_window_is_announced_but_reached_by_nobody() {
+        let (ram, window) = (file(2), file(1));
+        let identity = Identity::of(window.as_fd()).unwrap();
+        let announced = memory(&[
+            (0, 2 * PAGE, &ram, 0),
+            (1 << 32, PAGE, &Arc::new(window.try_clone().unwrap()), 0),
+        ]);
+        let table = MemoryTable::new();
+        let rest = table.replace(&announced, &[identity]).unwrap().unwrap();
+        assert_eq!(rest.num_regions(), 1);
+        assert!(table.announces(identity));
+        assert_eq!(resolve(&table, 1 << 32, PAGE), None);
+        assert!(anybody_reaches(identity), "somebody still reads a chain");
+        drop(announced);
+        assert!(!anybody_reaches(identity));
+        assert!(table.announces(identity), "the VMM has not withdrawn it");
+        table.replace(&rest, &[identity]).unwrap();
+        assert!(!table.announces(identity));
+    }
+
+    #[test]
+    fn what_another_device_was_told_counts() {
+        let window = file(1);
+        let identity = Identity::of(window.as_fd()).unwrap();
+        let (own, other) = (MemoryTable::new(), MemoryTable::new());
+        other
+            .replace(&memory(&[(0, PAGE, &window, 0)]), &[])
+            .unwrap();
+        assert!(!own.reaches(identity));
+        assert!(anybody_reaches(identity));
     }
 }

@@ -9,7 +9,7 @@ use landbridge_device_gpu::{Cursor, Display, Gpu, GpuConfig, Image, Mode, Output
 use landbridge_exchange::exporters::fake::FakeGuestMemory;
 use landbridge_exchange::exporters::guest_pages::{GuestMemory, GuestPiece, NotGuestMemory};
 use landbridge_exchange::fence::Outcome;
-use landbridge_exchange::importers::window::{MapperError, WindowMap, WindowMapper};
+use landbridge_exchange::importers::window::{MapperError, Unmapped, WindowMap, WindowMapper};
 use landbridge_exchange::ranges::{GuestPhysical, Range};
 use landbridge_exchange::tenant::Resource;
 use landbridge_exchange::{Exchange, Fence, Limits, Tenant, Usage};
@@ -57,7 +57,7 @@ impl WindowMapper for Curious {
         Ok(())
     }
 
-    fn unmap(&self, _: u64, _: u64) -> Result<landbridge_dmabuf::LetGo, MapperError> {
+    fn unmap(&self, _: u64, _: u64) -> Result<Unmapped, MapperError> {
         self.look();
         Err(MapperError::Refused("unmap"))
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use landbridge_dmabuf::{Identity, LetGo};
 
-use crate::importers::window::{MapperError, WindowMap, WindowMapper};
+use crate::importers::window::{MapperError, Unmapped, WindowMap, WindowMapper};
 use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// One call that the fake got.
@@ -38,6 +38,9 @@ pub enum Mood {
     /// It does as asked.
     #[default]
     Obliging,
+    /// It does as asked, but can't prove that nobody is left who reaches what
+    /// it unmapped.
+    ObligingWithoutProof,
     /// It refuses, and leaves open what became of the file.
     Refusing,
     /// It refuses, with proof that it holds nothing: what it was to unmap is
@@ -144,8 +147,8 @@ impl FakeMapper {
         let refused = MapperError::Refused(name);
         let mood = state.mood;
         match mood {
-            Mood::Obliging if act(&mut state.maps) => Ok(()),
-            Mood::Obliging | Mood::Refusing => Err(refused),
+            Mood::Obliging | Mood::ObligingWithoutProof if act(&mut state.maps) => Ok(()),
+            Mood::Obliging | Mood::ObligingWithoutProof | Mood::Refusing => Err(refused),
             Mood::RefusingWithProof => {
                 if matches!(call, Call::Unmap { .. }) {
                     act(&mut state.maps);
@@ -192,10 +195,14 @@ impl WindowMapper for FakeMapper {
         })
     }
 
-    fn unmap(&self, offset: u64, len: u64) -> Result<LetGo, MapperError> {
+    fn unmap(&self, offset: u64, len: u64) -> Result<Unmapped, MapperError> {
         self.call("unmap", Call::Unmap { offset, len }, |maps| {
             maps.get(&offset) == Some(&len) && maps.remove(&offset).is_some()
         })?;
-        Ok((self.proof)())
+        let mood = self.state().mood;
+        Ok(match mood {
+            Mood::ObligingWithoutProof => Unmapped::Unproven,
+            _ => Unmapped::Proven((self.proof)()),
+        })
     }
 }

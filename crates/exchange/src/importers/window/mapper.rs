@@ -15,6 +15,17 @@ pub struct WindowMap<'a> {
     pub len: u64,
 }
 
+/// What is known of a file once the VMM has unmapped it.
+#[derive(Debug)]
+pub enum Unmapped {
+    /// Nobody has anything of it any more.
+    Proven(LetGo),
+    /// The guest can't reach it through the window, but somebody else may still:
+    /// the VMM announces windows to its other devices and could not withdraw
+    /// this one, or one of them is using it. It is never exclusive again.
+    Unproven,
+}
+
 /// Why the VMM did not do as asked.
 #[derive(Debug, thiserror::Error)]
 pub enum MapperError {
@@ -58,8 +69,8 @@ impl MapperError {
 ///
 /// # Implementers
 /// Both calls return when the VMM has acknowledged, and after `unmap` returned
-/// `Ok` the guest and the VMM can't reach the memory: that is what the
-/// [`LetGo`] states. A call that fails says by
+/// `Ok` the guest and the VMM can't reach the memory through the window; that
+/// nobody can is what the [`LetGo`] states. A call that fails says by
 /// [`holding_nothing`](MapperError::holding_nothing) that the VMM surely holds
 /// nothing; without it, a failed `map` or `unmap` leaves the memory shared for
 /// ever. After a failed `map` that was not [`Refused`](MapperError::Refused),
@@ -73,5 +84,5 @@ pub trait WindowMapper: Send + Sync {
     fn map(&self, map: &WindowMap<'_>) -> Result<(), MapperError>;
 
     /// Unmaps exactly what one `map` mapped.
-    fn unmap(&self, offset: u64, len: u64) -> Result<LetGo, MapperError>;
+    fn unmap(&self, offset: u64, len: u64) -> Result<Unmapped, MapperError>;
 }

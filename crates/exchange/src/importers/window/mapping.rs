@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::events::What;
 use crate::holder::{Holder, Notice};
 use crate::importers::window::book::Place;
-use crate::importers::window::{MapperError, Window, WindowError, WindowMap};
+use crate::importers::window::{MapperError, Unmapped, Window, WindowError, WindowMap};
 use crate::mutants::{Mutant, seeded};
 use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use crate::tenant::{Resource, Tenant};
@@ -64,7 +64,9 @@ impl Held {
     fn unmap(self) -> Result<Place, (Option<Place>, WindowError)> {
         let (offset, len) = (self.place.offset(), self.place.len());
         match self.place.window().mapper().unmap(offset, len) {
-            Ok(let_go) => Ok(self.returned(let_go)),
+            Ok(Unmapped::Proven(let_go)) => Ok(self.returned(let_go)),
+            // The loan is dropped without proof.
+            Ok(Unmapped::Unproven) => Ok(self.place),
             Err(MapperError::HoldsNothing { why, let_go }) => {
                 Err((Some(self.returned(let_go)), WindowError::Mapper(*why)))
             }

@@ -18,7 +18,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use error::WindowError;
-pub use mapper::{MapperError, WindowMap, WindowMapper};
+pub use mapper::{MapperError, Unmapped, WindowMap, WindowMapper};
 pub use mapping::WindowMapping;
 
 use crate::buffer::Buffer;
