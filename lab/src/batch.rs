@@ -77,6 +77,7 @@ impl Batch {
         let first = self.scenarios[0];
         let sociable = |one: &Scenario| {
             !one.needs.alone
+                && !one.needs.restarts
                 && one.expect == Expect::Passes
                 && one.storey != Storey::Nested
                 && one.needs.beside.is_empty()

@@ -71,7 +71,7 @@ fn run_batch(workshop: &Workshop, mut batch: Batch, each: &dyn Fn(Outcome)) {
     }
     let mut boots_left = BOOTS;
     while !batch.scenarios.is_empty() {
-        let mut session = Session::new(&batch);
+        let mut session = Session::new(&batch, workshop.patience());
         let lived = workshop
             .start(&batch)
             .map(|mut machine| session.listen(&mut machine, each));
@@ -119,6 +119,8 @@ struct Session {
     /// How many kernels must boot before a body can run.
     kernels: usize,
     boot_limit: Duration,
+    /// How many times its limit a scenario may take.
+    patience: u32,
     current: Option<Current>,
 }
 
@@ -130,16 +132,17 @@ struct Current {
 }
 
 impl Session {
-    fn new(batch: &Batch) -> Self {
+    fn new(batch: &Batch, patience: u32) -> Self {
         let (kernels, boot_limit) = match batch.storey {
-            Storey::Host | Storey::Guest => (1, Duration::from_secs(90)),
-            Storey::Nested => (2, Duration::from_secs(120)),
+            Storey::Host | Storey::Guest => (1, Duration::from_secs(120)),
+            Storey::Nested => (2, Duration::from_secs(240)),
         };
         Self {
             left: batch.scenarios.clone(),
             kernel: batch.kernel,
             kernels,
             boot_limit,
+            patience,
             current: None,
         }
     }
@@ -174,7 +177,7 @@ impl Session {
 
     fn deadline(&self) -> Instant {
         match &self.current {
-            Some(current) => current.start + current.scenario.limit,
+            Some(current) => current.start + current.scenario.limit * self.patience,
             None => Instant::now() + self.boot_limit,
         }
     }
@@ -188,6 +191,13 @@ impl Session {
     }
 
     fn begin(&mut self, name: &str) {
+        if let Some(current) = &self.current
+            && current.scenario.needs.restarts
+            && current.scenario.name == name
+        {
+            // Its machine has restarted.
+            return;
+        }
         let at = self.left.iter().position(|scenario| scenario.name == name);
         self.current = at.map(|at| {
             let scenario = self.left.remove(at);

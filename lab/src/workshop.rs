@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use anyhow::{Result, anyhow};
 use landbridge_lab_init::boot::{LOAD, PORT_MODULES};
 use landbridge_lab_init::nested::{self, Guest, KVM};
-use landbridge_lab_init::report::{NEST_WORD, RUN_WORD, SHELL_WORD};
+use landbridge_lab_init::report::{LONG_WORD, NEST_WORD, RUN_WORD, SHELL_WORD};
 use landbridge_lab_init::scenario::{Beside, Device, Kernel as Series, Needs, Scenario, Storey};
 
 use crate::artifacts::{Artifacts, Kernel, Missing, Qemu};
@@ -19,6 +19,9 @@ use crate::machine::{Board, Initrd, Machine, Shape};
 use crate::modules::Modules;
 use crate::programs;
 
+/// How many times as long as its short form the long form of a scenario may take.
+const LONG: u32 = 60;
+
 /// Everything that machines are built from.
 #[derive(Debug)]
 pub struct Workshop {
@@ -26,6 +29,7 @@ pub struct Workshop {
     stocks: BTreeMap<Series, Result<Stock, String>>,
     programs: PathBuf,
     console: bool,
+    long: bool,
 }
 
 /// A kernel that machines may boot.
@@ -76,6 +80,7 @@ impl Workshop {
             stocks,
             programs,
             console: false,
+            long: false,
         })
     }
 
@@ -98,6 +103,19 @@ impl Workshop {
     pub fn with_console(mut self, shown: bool) -> Self {
         self.console = shown;
         self
+    }
+
+    /// Runs the long form of scenarios that have one.
+    #[must_use]
+    pub fn with_long(mut self, long: bool) -> Self {
+        self.long = long;
+        self
+    }
+
+    /// How many times its declared limit a scenario may take.
+    #[must_use]
+    pub fn patience(&self) -> u32 {
+        if self.long { LONG } else { 1 }
     }
 
     /// The QEMU that machines run on.
@@ -168,6 +186,7 @@ impl Workshop {
                 let words = vec![format!("{RUN_WORD}{}", names_of(&batch.scenarios))];
                 let mut shape = self.bare(stock, board, initramfs, words);
                 shape.devices = batch.devices();
+                shape.restarts = batch.scenarios.iter().any(|it| it.needs.restarts);
                 Ok(shape)
             }
             Storey::Nested => self.host_of(batch),
@@ -242,7 +261,16 @@ impl Workshop {
         Ok(shape)
     }
 
-    fn bare(&self, stock: &Stock, board: Board, initramfs: Initramfs, words: Vec<String>) -> Shape {
+    fn bare(
+        &self,
+        stock: &Stock,
+        board: Board,
+        initramfs: Initramfs,
+        mut words: Vec<String>,
+    ) -> Shape {
+        if self.long {
+            words.push(LONG_WORD.to_owned());
+        }
         Shape {
             board,
             memory_mib: 1024,
@@ -252,6 +280,7 @@ impl Workshop {
             kernel: stock.kernel.image.clone(),
             initramfs: Initrd::Bytes(initramfs.finish()),
             interactive: false,
+            restarts: false,
         }
     }
 

@@ -84,6 +84,10 @@ struct Run {
     /// Shows the machines' consoles.
     #[arg(long)]
     console: bool,
+    /// Repeats what is repeated as often as the claims go: 10,000 blobs, 200
+    /// drivers. CI runs the short forms.
+    #[arg(long)]
+    long: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
@@ -122,7 +126,7 @@ fn scenarios_by_name(args: &Run) -> Result<ExitCode> {
         // Whoever reads this through a pipe wants it as it comes.
         let _ = std::io::stdout().flush();
     };
-    let outcomes = outcomes(&chosen, args.console, show)?;
+    let outcomes = outcomes(&chosen, args, show)?;
     let summary = Summary::of(&outcomes);
     if args.json {
         println!("{}", serde_json::to_string(&summary)?);
@@ -170,7 +174,7 @@ impl Kept {
 fn matrix(kept: &Kept, bless: bool) -> Result<ExitCode> {
     let chosen = choose(&[kept.scenarios.to_owned()])?;
     let golden = kept.read()?;
-    let outcomes = outcomes(&chosen, false, |outcome| {
+    let outcomes = outcomes(&chosen, &Run::default(), |outcome| {
         if !bless {
             conformance::judge(outcome, &golden);
         }
@@ -234,7 +238,11 @@ fn shell(modules: &[String]) -> Result<ExitCode> {
 
 fn bench(console: bool) -> Result<ExitCode> {
     let chosen: Vec<_> = benches::ALL.iter().collect();
-    let outcomes = outcomes(&chosen, console, |_| {})?;
+    let run = Run {
+        console,
+        ..Run::default()
+    };
+    let outcomes = outcomes(&chosen, &run, |_| {})?;
     print!("{}", Matrix::gather(&outcomes));
     let summary = Summary::of(&outcomes);
     if summary.failed > 0 {
@@ -273,7 +281,7 @@ fn choose(names: &[String]) -> Result<Vec<&'static Scenario>> {
 
 fn outcomes(
     chosen: &[&'static Scenario],
-    console: bool,
+    args: &Run,
     each: impl Fn(&mut Outcome) + Sync,
 ) -> Result<Vec<Outcome>> {
     let folder = folder()?;
@@ -290,7 +298,7 @@ fn outcomes(
     let batches = Batch::group(chosen);
     let kernels: Vec<_> = batches.iter().map(|batch| batch.kernel).collect();
     let workshop = Workshop::new(&workspace::root(), &folder, artifacts, &packages, &kernels)?;
-    let workshop = workshop.with_console(console);
+    let workshop = workshop.with_console(args.console).with_long(args.long);
     Ok(landbridge_lab::run::run(&workshop, batches, each))
 }
 

@@ -14,6 +14,10 @@ pub const RUN_WORD: &str = "landbridge.run=";
 /// guest inside this machine.
 pub const NEST_WORD: &str = "landbridge.nest=";
 
+/// The word of the kernel's command line that asks for the long form of scenarios
+/// that have one.
+pub const LONG_WORD: &str = "landbridge.long";
+
 /// The word of the kernel's command line that asks for a shell.
 pub const SHELL_WORD: &str = "landbridge.shell";
 

@@ -109,6 +109,9 @@ pub struct Needs {
     pub alone: bool,
     /// It takes long: it runs only when it is named in full.
     pub long: bool,
+    /// The body restarts its machine, and is begun again after that. What it must
+    /// know then, the desk keeps in mind. Asks for being alone.
+    pub restarts: bool,
 }
 
 impl Needs {
@@ -129,6 +132,7 @@ impl Needs {
         qemu: (0, 0),
         alone: false,
         long: false,
+        restarts: false,
     };
 }
 

@@ -39,6 +39,8 @@ pub struct Shape {
     pub initramfs: Initrd,
     /// Whether a human sits at the console.
     pub interactive: bool,
+    /// Whether the machine may restart, instead of ending when it does.
+    pub restarts: bool,
 }
 
 /// Where the initramfs is.
@@ -119,7 +121,6 @@ impl Shape {
         let mut arguments = vec![
             "-nodefaults".to_owned(),
             "-no-user-config".to_owned(),
-            "-no-reboot".to_owned(),
             "-display".to_owned(),
             "none".to_owned(),
             "-machine".to_owned(),
@@ -135,6 +136,9 @@ impl Shape {
             "-object".to_owned(),
             format!("memory-backend-memfd,id=mem,size={memory}M,share=on"),
         ];
+        if !self.restarts {
+            arguments.push("-no-reboot".to_owned());
+        }
         arguments.extend(self.channels().into_iter().map(str::to_owned));
         arguments.push("-device".to_owned());
         arguments.push(format!("virtserialport,chardev=report,name={PORT}"));

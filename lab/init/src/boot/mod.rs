@@ -10,6 +10,7 @@ mod supervise;
 pub use modules::{LOAD, load};
 pub use mounts::mount_share;
 pub use port::open as open_port;
+pub use power::{Restart, restart};
 pub use supervise::WORKER;
 
 use std::fs::File;

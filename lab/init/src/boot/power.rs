@@ -1,8 +1,31 @@
-//! Ends the machine.
+//! Ends the machine, or begins it anew.
 
 use std::time::Duration;
 
 use rustix::system::{RebootCommand, reboot};
+
+/// How a machine is restarted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Restart {
+    /// Drivers are told (`reboot(2)`).
+    Orderly,
+    /// At once, as if somebody pressed the button
+    /// (Documentation/admin-guide/sysrq.rst, 'b').
+    Hard,
+}
+
+/// Restarts the machine; its scenario must have said that it would.
+///
+/// # Errors
+/// When the kernel does not.
+pub fn restart(how: Restart) -> anyhow::Result<()> {
+    match how {
+        Restart::Orderly => reboot(RebootCommand::Restart)?,
+        Restart::Hard => std::fs::write("/proc/sysrq-trigger", "b")?,
+    }
+    std::thread::sleep(Duration::from_secs(10));
+    anyhow::bail!("the machine goes on")
+}
 
 /// Switches the machine off, in whatever way it has.
 ///

@@ -10,7 +10,7 @@ use std::io::Write as _;
 
 use rustix::io::Errno;
 
-use crate::report::{Ask, Event, Verdict};
+use crate::report::{Ask, Event, LONG_WORD, Verdict};
 use crate::sys::answer;
 
 use kernel::{Warning, Watch};
@@ -102,6 +102,17 @@ impl Checks {
     /// through no fault of ours. Any other one still fails the scenario.
     pub fn excuse(&mut self, known: &[KnownWarning]) {
         self.known.extend(known);
+    }
+
+    /// How often a body does what it repeats: `short` times, as in CI, or `long`
+    /// times where the lab was asked for that (`cargo xtask lab --long`).
+    #[must_use]
+    pub fn rounds(&self, short: u32, long: u32) -> u32 {
+        let words = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
+        match words.split_whitespace().any(|word| word == LONG_WORD) {
+            true => long,
+            false => short,
+        }
     }
 
     /// Asks the host for something.

@@ -99,6 +99,15 @@ impl Desk {
         }
     }
 
+    /// What the daemon still has of a driver that left, in words.
+    ///
+    /// # Errors
+    /// When there is no status.
+    pub fn left(&mut self) -> Result<Vec<String>> {
+        let status = self.status_when(|status| left(status).is_empty())?;
+        Ok(left(&status))
+    }
+
     /// What an output of a device shows, by `landbridge screenshot`.
     ///
     /// # Errors
@@ -190,6 +199,34 @@ impl Desk {
         answer.held.context("nothing about that process")
     }
 
+    /// What QEMU's monitor answers to a command.
+    ///
+    /// # Errors
+    /// When it refuses, or the machine has no monitor.
+    pub fn qmp(&mut self, command: &str, arguments: Value) -> Result<Value> {
+        let command = command.to_owned();
+        let (answer, _) = self.ask(&Question::Qmp { command, arguments })?;
+        serde_json::from_str(&answer.printed).context("the monitor's answer")
+    }
+
+    /// Has the desk keep something in mind: it outlives a restart of the
+    /// machine, which the scenario's process does not.
+    ///
+    /// # Errors
+    /// When the desk is gone.
+    pub fn remember(&mut self, what: Value) -> Result<()> {
+        self.ask(&Question::Remember { what }).map(drop)
+    }
+
+    /// What it was last told to keep; null if nothing.
+    ///
+    /// # Errors
+    /// When the desk is gone.
+    pub fn recall(&mut self) -> Result<Value> {
+        let (answer, _) = self.ask(&Question::Recall)?;
+        serde_json::from_str(&answer.printed).context("what the desk remembers")
+    }
+
     /// Kills the daemon with SIGKILL.
     ///
     /// # Errors
@@ -254,6 +291,27 @@ impl Desk {
         self.port.read_exact(&mut bytes)?;
         Ok((answer, bytes))
     }
+}
+
+/// What a status lists though no driver is there.
+fn left(status: &Value) -> Vec<String> {
+    let devices = status["devices"].as_array().into_iter().flatten();
+    let mut left: Vec<String> = devices
+        .flat_map(|device| {
+            let counts = ["maps", "waiting"].map(|key| &device[key]);
+            let counts = counts.into_iter().filter(|count| **count != 0);
+            let made = ["resources", "contexts"].map(|key| device[key].as_array());
+            let made = made.into_iter().flatten().flatten();
+            let shown = device["scanouts"].as_array().into_iter().flatten();
+            let shown = shown.map(|scanout| &scanout["shows"]);
+            let shown = shown.filter(|shows| !shows.is_null());
+            let all = counts.chain(made).chain(shown);
+            all.map(Value::to_string).collect::<Vec<_>>()
+        })
+        .collect();
+    let buffers = status["buffers"].as_array().into_iter().flatten();
+    left.extend(buffers.map(Value::to_string));
+    left
 }
 
 fn owned(arguments: &[&str]) -> Vec<String> {

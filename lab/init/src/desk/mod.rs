@@ -20,6 +20,8 @@ use landbridge_inspect::MapInfo;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::checks::Checks;
+
 /// The first argument of this program when it is the desk; the second is the
 /// run's folder.
 pub const ARGUMENT: &str = "--desk";
@@ -57,6 +59,15 @@ enum Question {
     Kill,
     /// Start `landbridge serve` with these arguments, and wait until it serves.
     Serve { arguments: Vec<String> },
+    /// Have QEMU's monitor do something.
+    Qmp {
+        command: String,
+        arguments: serde_json::Value,
+    },
+    /// Keep something in mind.
+    Remember { what: serde_json::Value },
+    /// Say what was to be kept in mind.
+    Recall,
     /// A program that answers like the QEMU that the lab runs, for
     /// `--print-qemu-args`.
     PretendQemu,
@@ -129,6 +140,34 @@ pub struct Held {
     pub mappings: usize,
     /// Resident anonymous memory in KiB.
     pub anonymous_kib: u64,
+}
+
+impl Held {
+    /// Checks that the process has no more descriptors and mappings than it had
+    /// `before`, apart from what an allocator and its threads map for themselves.
+    pub fn check_no_growth(self, checks: &mut Checks, who: &str, before: Self) {
+        const SLACK: usize = 8;
+        checks.note(format!("{who}: {before:?}, then {self:?}"));
+        checks.equal(
+            &format!("{who} has no descriptor more"),
+            &self.descriptors,
+            &before.descriptors,
+        );
+        checks.holds(
+            &format!("{who} has no mapping more"),
+            self.mappings <= before.mappings + SLACK,
+            format!("{}, then {}", before.mappings, self.mappings),
+        );
+    }
+
+    /// Checks that the process has at most `slack` KiB more than it had `before`.
+    pub fn check_memory(self, checks: &mut Checks, who: &str, before: Self, slack: u64) {
+        checks.holds(
+            &format!("{who} has at most {slack} KiB more"),
+            self.anonymous_kib <= before.anonymous_kib + slack,
+            format!("{}, then {}", before.anonymous_kib, self.anonymous_kib),
+        );
+    }
 }
 
 /// The control socket of `landbridge serve`.

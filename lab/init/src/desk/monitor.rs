@@ -135,7 +135,8 @@ impl Monitor {
         Ok(text.to_owned())
     }
 
-    fn run(&mut self, command: &str, arguments: &Value) -> Result<Value> {
+    /// Runs a command and returns what it returns.
+    pub(super) fn run(&mut self, command: &str, arguments: &Value) -> Result<Value> {
         let line = json!({ "execute": command, "arguments": arguments });
         writeln!(self.stream.get_mut(), "{line}")?;
         loop {

@@ -34,6 +34,7 @@ pub fn run(folder: &str, alone: bool) -> Result<()> {
         monitor: None,
         shared: Vec::new(),
         work: None,
+        remembered: serde_json::Value::Null,
     };
     // The machine is started when this socket is there, and connects to the
     // daemon's at once.
@@ -67,6 +68,7 @@ struct Program {
     // Held for as long as the guest lives.
     shared: Vec<(Exported, Map)>,
     work: Option<Work>,
+    remembered: serde_json::Value,
 }
 
 impl Program {
@@ -96,6 +98,12 @@ impl Program {
             }
             Question::Kill => self.kill()?,
             Question::Serve { arguments } => self.serve(arguments)?,
+            Question::Qmp { command, arguments } => {
+                let arguments = serde_json::from_str(&self.at(&arguments.to_string()))?;
+                answer.printed = self.monitor()?.run(command, &arguments)?.to_string();
+            }
+            Question::Remember { what } => self.remembered = what.clone(),
+            Question::Recall => answer.printed = self.remembered.to_string(),
             Question::PretendQemu => {
                 answer.printed = self.pretend_qemu()?.display().to_string();
             }

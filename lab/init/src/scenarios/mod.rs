@@ -5,13 +5,17 @@ mod a_console_of_a_stock_guest_is_in_the_screenshot;
 mod a_crash_is_a_failure;
 mod a_dma_buf_is_not_populated_but_touched;
 mod a_dma_buf_of_the_host_is_a_blob_under_kvm;
+mod a_driver_comes_and_goes;
+mod a_driver_goes_while_a_blob_is_mapped;
 mod a_dropped_bracket_loses_bytes;
 mod a_forwarded_mapping_has_the_caching_that_was_asked;
 mod a_gem_handle_closes_with_its_last_share;
+mod a_gpu_is_unplugged_and_plugged_in_again;
 mod a_guest_loses_no_write_while_its_memory_moves;
 mod a_guest_maps_as_its_host_does;
 mod a_guest_outlives_the_revocation_of_its_memory;
 mod a_guest_reaches_a_program_beside_it;
+mod a_guest_restarts_under_its_blobs;
 mod a_hang_is_a_failure;
 mod a_hole_punched_under_a_udmabuf_splits_it;
 mod a_host_blob_is_the_same_bytes_on_both_sides;
@@ -103,6 +107,10 @@ const SINGLE: &[Scenario] = &[
     a_host_blob_is_the_same_bytes_on_both_sides::SCENARIO,
     hundreds_of_blobs_live_at_once_and_leave_nothing::SCENARIO,
     cycles_of_a_blob_leave_nothing_behind::SCENARIO,
+    a_driver_comes_and_goes::SCENARIO,
+    a_driver_goes_while_a_blob_is_mapped::SCENARIO,
+    a_guest_restarts_under_its_blobs::SCENARIO,
+    a_gpu_is_unplugged_and_plugged_in_again::SCENARIO,
     two_gpus_drive_four_displays::SCENARIO,
     a_vm_survives_its_daemon::SCENARIO,
     foreign_buffers_are_shown_in_place::SCENARIO,

@@ -1,0 +1,106 @@
+//! The guest's driver is taken from the device and given back: each life begins
+//! and ends with nothing.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use crate::checks::{Checks, KnownWarning};
+use crate::desk::Desk;
+use crate::desk::machine::{GPU, MODULE, ONE, PORT};
+use crate::scenario::{Expect, Needs, Scenario, Storey};
+use crate::virtgpu::{Blob, Card, Picture};
+
+pub(super) const SCENARIO: Scenario = Scenario {
+    name: "a_driver_comes_and_goes",
+    claim: "unbound and bound again and again, a driver works each time, and leaves nothing",
+    storey: Storey::Guest,
+    needs: Needs {
+        modules: &[MODULE],
+        devices: &[PORT, GPU],
+        beside: ONE,
+        qemu: (11, 1),
+        ..Needs::NOTHING
+    },
+    limit: Duration::from_secs(30),
+    expect: Expect::Passes,
+    body,
+};
+
+/// The device's answer came too late after all.
+const TAKEDOWN: KnownWarning = KnownWarning {
+    function: "drm_mm_takedown",
+    reason: "the driver gives a blob's place in the window back when the device answers, \
+             and does not wait for that when it is unbound",
+};
+
+/// What is held is compared from this life on.
+const SETTLED: u32 = 2;
+/// What an allocator may keep.
+const SLACK_KIB: u64 = 2048;
+const SHORT: u32 = 6;
+const LONG: u32 = 200;
+
+fn body(checks: &mut Checks) -> Result<()> {
+    checks.excuse(&[TAKEDOWN]);
+    let mut desk = Desk::open()?;
+    let lives = checks.rounds(SHORT, LONG);
+    let mut settled = None;
+    let began = Instant::now();
+    for life in 0..lives {
+        let virtio = live_once(checks, &mut desk, life)?;
+        Card::unbind(&virtio)?;
+        let left = desk.left()?;
+        checks.equal(&format!("life {life} leaves nothing"), &left, &Vec::new());
+        if life == SETTLED {
+            settled = Some((desk.daemon()?, desk.vmm()?));
+        }
+        if life + 1 < lives {
+            Card::bind(&virtio)?;
+        }
+    }
+    let took = began.elapsed() / lives;
+    checks.note(format!("{} ms a life", took.as_millis()));
+    if let Some((daemon, vmm)) = settled {
+        let daemon_after = desk.daemon()?;
+        daemon_after.check_no_growth(checks, "the daemon", daemon);
+        daemon_after.check_memory(checks, "the daemon", daemon, SLACK_KIB);
+        desk.vmm()?.check_no_growth(checks, "QEMU", vmm);
+    }
+    Ok(())
+}
+
+fn live_once(checks: &mut Checks, desk: &mut Desk, life: u32) -> Result<String> {
+    let card = Card::open(0)?;
+    let screen = card.screen(0)?;
+    let (width, height) = screen.mode.size();
+    let picture = Picture::new(width, height, life);
+    let made = card.blob(Blob::of_the_host(picture.bytes()))?;
+    let memory = card.map(made)?;
+    picture.draw(&memory);
+    card.set(&screen, card.framebuffer(made.handle, picture)?)?;
+    let difference = desk.screenshot(0, 0)?.difference(picture);
+    if difference.is_some() {
+        let scanout = desk.status()?["devices"][0]["scanouts"][0].clone();
+        let reads: Vec<u8> = (0..4).map(|at| memory.get(at)).collect();
+        checks.note(format!(
+            "life {life}: {made:?} reads {reads:?}, and {scanout}"
+        ));
+    }
+    checks.equal(
+        &format!("life {life} shows its picture"),
+        &difference,
+        &None,
+    );
+    let virtio = card.virtio().to_owned();
+    card.switch_off(&screen)?;
+    drop((memory, card));
+    // A driver that has not heard the device's answer when it is taken away never
+    // hears it, and warns of what it then misses.
+    desk.status_when(|status| {
+        let resources = status["devices"][0]["resources"].as_array();
+        resources.is_some_and(|all| all.iter().all(|it| it["id"] != made.resource))
+    })?;
+    std::thread::sleep(Duration::from_millis(100));
+    Ok(virtio)
+}

@@ -1,0 +1,68 @@
+//! The guest's driver is taken from the device while a program maps a host blob
+//! that is on the screen. QEMU drops the map by itself, and must live to start
+//! the next driver.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::checks::{Checks, KnownWarning};
+use crate::desk::Desk;
+use crate::desk::machine::{GPU, MODULE, ONE, PORT};
+use crate::scenario::{Expect, Needs, Scenario, Storey};
+use crate::virtgpu::{Blob, Card, Picture};
+
+pub(super) const SCENARIO: Scenario = Scenario {
+    name: "a_driver_goes_while_a_blob_is_mapped",
+    claim: "a driver unbound under a mapped blob takes nobody with it, and the next one works",
+    storey: Storey::Guest,
+    needs: Needs {
+        modules: &[MODULE],
+        devices: &[PORT, GPU],
+        beside: ONE,
+        qemu: (11, 1),
+        ..Needs::NOTHING
+    },
+    limit: Duration::from_secs(30),
+    expect: Expect::Passes,
+    body,
+};
+
+/// The blob outlives the device that it belongs to.
+const TAKEDOWN: KnownWarning = KnownWarning {
+    function: "drm_mm_takedown",
+    reason: "the driver gives a blob's place in the window back when the device answers, \
+             and one that is unbound gets no more answers",
+};
+
+const SHORT: u32 = 3;
+const LONG: u32 = 50;
+
+fn body(checks: &mut Checks) -> Result<()> {
+    checks.excuse(&[TAKEDOWN]);
+    let mut desk = Desk::open()?;
+    for life in 0..checks.rounds(SHORT, LONG) {
+        let card = Card::open(0)?;
+        let screen = card.screen(0)?;
+        let (width, height) = screen.mode.size();
+        let picture = Picture::new(width, height, life);
+        let made = card.blob(Blob::of_the_host(picture.bytes()))?;
+        let memory = card.map(made)?;
+        picture.draw(&memory);
+        card.set(&screen, card.framebuffer(made.handle, picture)?)?;
+        let difference = desk.screenshot(0, 0)?.difference(picture);
+        checks.equal(
+            &format!("life {life} shows its picture"),
+            &difference,
+            &None,
+        );
+        let virtio = card.virtio().to_owned();
+        Card::unbind(&virtio)?;
+        let left = desk.left()?;
+        checks.equal(&format!("life {life} leaves nothing"), &left, &Vec::new());
+        Card::bind(&virtio)?;
+        // With its program, or before: the next driver is there already.
+        drop((memory, card));
+    }
+    Ok(())
+}

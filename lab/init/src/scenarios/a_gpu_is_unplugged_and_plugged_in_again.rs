@@ -1,0 +1,117 @@
+//! A GPU is taken out of a running VM and put in again, while a program has a
+//! blob of it on the screen and without.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use serde_json::json;
+
+use crate::checks::{Checks, KnownWarning};
+use crate::desk::Desk;
+use crate::desk::machine::{GPU, MODULE, ONE, PORT, QMP};
+use crate::scenario::{Expect, Needs, Scenario, Storey};
+use crate::virtgpu::{Blob, Card, Picture};
+
+pub(super) const SCENARIO: Scenario = Scenario {
+    name: "a_gpu_is_unplugged_and_plugged_in_again",
+    claim: "a GPU leaves a running VM with nothing of it held, and works when it comes back",
+    storey: Storey::Guest,
+    needs: Needs {
+        modules: &[MODULE],
+        devices: &[PORT, GPU, QMP],
+        beside: ONE,
+        qemu: (11, 1),
+        ..Needs::NOTHING
+    },
+    limit: Duration::from_secs(90),
+    expect: Expect::Passes,
+    body,
+};
+
+/// The blob outlives the device that it belongs to.
+const TAKEDOWN: KnownWarning = KnownWarning {
+    function: "drm_mm_takedown",
+    reason: "the driver gives a blob's place in the window back when the device answers, \
+             and one that is unplugged gives no more answers",
+};
+
+const SHORT: u32 = 2;
+const LONG: u32 = 20;
+
+/// Linux waits five seconds after the button was pressed.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+fn body(checks: &mut Checks) -> Result<()> {
+    checks.excuse(&[TAKEDOWN]);
+    let mut desk = Desk::open()?;
+    let lives = checks.rounds(SHORT, LONG);
+    let mut held = None;
+    for life in 0..lives {
+        let card = Card::open(0)?;
+        let screen = card.screen(0)?;
+        let (width, height) = screen.mode.size();
+        let picture = Picture::new(width, height, life);
+        let made = card.blob(Blob::of_the_host(picture.bytes()))?;
+        let memory = card.map(made)?;
+        picture.draw(&memory);
+        card.set(&screen, card.framebuffer(made.handle, picture)?)?;
+        let difference = desk.screenshot(0, 0)?.difference(picture);
+        checks.equal(
+            &format!("life {life} shows its picture"),
+            &difference,
+            &None,
+        );
+        unplug(&mut desk)?;
+        let left = desk.left()?;
+        checks.equal(&format!("life {life} leaves nothing"), &left, &Vec::new());
+        drop((memory, card));
+        if life == 0 {
+            held = Some((desk.daemon()?, desk.vmm()?));
+        } else if let Some((daemon, vmm)) = held
+            && life + 1 == lives
+        {
+            desk.daemon()?.check_no_growth(checks, "the daemon", daemon);
+            desk.vmm()?.check_no_growth(checks, "QEMU", vmm);
+        }
+        plug(&mut desk)?;
+    }
+    let card = Card::open(0)?;
+    checks.holds("the last one is there", true, card.virtio());
+    Ok(())
+}
+
+fn unplug(desk: &mut Desk) -> Result<()> {
+    desk.qmp("device_del", json!({ "id": "landbridge-gpu0" }))?;
+    let start = std::time::Instant::now();
+    let there = json!({ "path": "/machine/peripheral/landbridge-gpu0", "property": "type" });
+    while desk.qmp("qom-get", there.clone()).is_ok() {
+        if start.elapsed() > PATIENCE {
+            bail!("the guest does not let go of the GPU");
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    // The device's connection is the character device's, which stays.
+    desk.qmp("chardev-remove", json!({ "id": "landbridge-char0" }))?;
+    let status = desk.status_when(|status| status["devices"][0]["connected"] == false)?;
+    if status["devices"][0]["connected"] != false {
+        bail!("QEMU stays connected");
+    }
+    Ok(())
+}
+
+/// As the machine was made.
+fn plug(desk: &mut Desk) -> Result<()> {
+    let backend = json!({ "type": "socket", "data": {
+        "addr": { "type": "unix", "data": { "path": "{run}/gpu0" } },
+        "server": false,
+    }});
+    let chardev = json!({ "id": "landbridge-char0", "backend": backend });
+    desk.qmp("chardev-add", chardev)?;
+    let device = json!({
+        "driver": "vhost-user-test-device-pci", "id": "landbridge-gpu0",
+        "chardev": "landbridge-char0", "bus": "landbridge-port0",
+        "virtio-id": 16, "num_vqs": 2, "vq_size": 256, "config_size": 24,
+    });
+    desk.qmp("device_add", device)?;
+    Ok(())
+}
