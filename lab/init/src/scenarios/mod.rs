@@ -35,6 +35,7 @@ mod device_memory_goes_with_its_importers_told;
 mod devices_reach_what_was_negotiated;
 mod dirty_pages_are_those_that_the_guest_wrote;
 mod every_dma_buf_is_listed;
+mod every_exporter_of_a_host_is_probed;
 mod every_kind_of_blob_is_served_or_refused;
 mod exporters_are_as_written_down;
 mod fences_hold_a_bracket_back;
@@ -43,6 +44,7 @@ mod foreign_buffers_are_shown_in_place;
 mod heaps_and_sync_files_refuse_what_the_table_says;
 mod hundreds_of_blobs_live_at_once_and_leave_nothing;
 mod kvm_slots_are_refused_as_the_table_says;
+mod memory_moves_and_goes_on_real_exporters;
 mod pairs_of_exporter_and_importer_are_as_the_kernel_says;
 mod prime_refuses_what_the_table_says;
 mod private_memory_is_its_guests_alone;
@@ -72,6 +74,8 @@ pub static ALL: LazyLock<Vec<Scenario>> = LazyLock::new(|| {
 
 const SINGLE: &[Scenario] = &[
     a_machine_boots_with_real_exporters::SCENARIO,
+    every_exporter_of_a_host_is_probed::SCENARIO,
+    memory_moves_and_goes_on_real_exporters::SCENARIO,
     every_dma_buf_is_listed::SCENARIO,
     the_tools_tell_of_real_buffers::SCENARIO,
     an_ordinary_user_is_told_that_exporters_are_off_limits::SCENARIO,
