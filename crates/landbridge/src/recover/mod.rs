@@ -8,7 +8,7 @@
 mod qmp;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail, ensure};
 use clap::Args;
@@ -178,12 +178,25 @@ fn is_under_way(error: &Refused) -> bool {
     error.reason.contains("already in the process of unplug")
 }
 
+/// Removes the connection to the dead backend. QEMU has it in use until it has
+/// done with the device, a little after it says that the device is gone.
+fn remove_chardev(qmp: &mut Qmp, chardev: &str) -> anyhow::Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let start = Instant::now();
+    while let Err(error) = qmp.run("chardev-remove", json!({ "id": chardev }))? {
+        if !error.reason.contains("is busy") || start.elapsed() > PATIENCE {
+            // Not there: a recovery that came this far once.
+            tracing::debug!(%error, "going on");
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
 fn plug(qmp: &mut Qmp, options: &Options, gpu: &Path, old: &Old) -> anyhow::Result<()> {
     let chardev = options.chardev.as_str();
-    // Not there: a recovery that came this far once.
-    if let Err(error) = qmp.run("chardev-remove", json!({ "id": chardev }))? {
-        tracing::debug!(%error, "going on");
-    }
+    remove_chardev(qmp, chardev)?;
     let path = gpu
         .to_str()
         .with_context(|| format!("{} is not UTF-8", gpu.display()))?;

@@ -82,16 +82,15 @@ fn body(checks: &mut Checks) -> Result<()> {
 
 fn unplug(desk: &mut Desk) -> Result<()> {
     desk.qmp("device_del", json!({ "id": "landbridge-gpu0" }))?;
+    // The device's connection is the character device's, which stays, and is
+    // busy until QEMU has done with the device: a little after the guest has.
     let start = std::time::Instant::now();
-    let there = json!({ "path": "/machine/peripheral/landbridge-gpu0", "property": "type" });
-    while desk.qmp("qom-get", there.clone()).is_ok() {
+    while let Err(error) = desk.qmp("chardev-remove", json!({ "id": "landbridge-char0" })) {
         if start.elapsed() > PATIENCE {
-            bail!("the guest does not let go of the GPU");
+            return Err(error.context("the guest does not let go of the GPU"));
         }
         std::thread::sleep(Duration::from_millis(100));
     }
-    // The device's connection is the character device's, which stays.
-    desk.qmp("chardev-remove", json!({ "id": "landbridge-char0" }))?;
     let status = desk.status_when(|status| status["devices"][0]["connected"] == false)?;
     if status["devices"][0]["connected"] != false {
         bail!("QEMU stays connected");

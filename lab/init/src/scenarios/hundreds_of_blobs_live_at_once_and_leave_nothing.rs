@@ -73,12 +73,7 @@ fn body(checks: &mut Checks) -> Result<()> {
         card.close(made.handle)?;
     }
     nothing_left(checks, &mut desk, &start)?;
-    let after = desk.daemon()?;
-    checks.equal(
-        "no descriptor is left",
-        &after.descriptors,
-        &held.descriptors,
-    );
+    desk.daemon()?.check_descriptors(checks, "the daemon", held);
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use std::fs::{canonicalize, read_dir, read_to_string};
 use std::io::{Error, Result};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -34,19 +34,28 @@ impl Card {
     pub fn open(index: usize) -> Result<Self> {
         let start = Instant::now();
         loop {
-            let found = Self::all()?.into_iter().nth(index);
-            if let Some((device, node)) = found {
-                let virtio = device.file_name().unwrap_or_default();
-                return Ok(Self {
-                    device: Device::open(&node).map_err(Error::other)?,
-                    objects: Mutex::default(),
-                    virtio: virtio.to_string_lossy().into_owned(),
-                });
-            }
+            let missing = match Self::all()?.into_iter().nth(index) {
+                // A card's node is there a little before it can be opened.
+                Some((device, node)) => match Device::open(&node) {
+                    Ok(opened) => return Ok(Self::of(opened, &device)),
+                    Err(error) => Error::other(error),
+                },
+                None => Error::other(format!("no card {index} of {DRIVER}")),
+            };
             if start.elapsed() > PATIENCE {
-                return Err(Error::other(format!("no card {index} of {DRIVER}")));
+                return Err(missing);
             }
             std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// An open card that the kernel knows as `device`.
+    fn of(opened: Device, device: &Path) -> Self {
+        let virtio = device.file_name().unwrap_or_default();
+        Self {
+            device: opened,
+            objects: Mutex::default(),
+            virtio: virtio.to_string_lossy().into_owned(),
         }
     }
 

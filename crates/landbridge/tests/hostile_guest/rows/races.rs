@@ -1,7 +1,7 @@
 //! Memory that the guest changes while the device reads it, and two queues at
 //! once. Any valid answer is right; none, or a dead device, is not.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use anyhow::{Result, ensure};
 use landbridge_protocol_gpu::{
@@ -211,25 +211,34 @@ fn both_queues(machine: &mut Machine) -> Result<crate::row::Seen> {
     let machine = &*machine;
     let update = Command::UpdateCursor(cursor(0, 1)).encode(&ControlHeader::default());
     let stop = AtomicBool::new(false);
+    let answers = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         let cursors = scope.spawn(|| {
-            let mut answers = 0;
             while !stop.load(Ordering::Relaxed) {
                 judge(&machine.talk(CURSOR_QUEUE, &update, 64)?)?;
-                answers += 1;
+                answers.fetch_add(1, Ordering::Relaxed);
             }
-            anyhow::Ok(answers)
-        });
-        let control = (0..REQUESTS).try_for_each(|_| {
-            machine.ok(&create_2d(1, 64, 64))?;
-            machine.ok(&set_scanout(0, 1, Rect::of_size(64, 64)))?;
-            machine.ok(&unref(1))?;
             anyhow::Ok(())
         });
+        let mut turns = 0;
+        let control = loop {
+            let turn = || -> Result<()> {
+                machine.ok(&create_2d(1, 64, 64))?;
+                machine.ok(&set_scanout(0, 1, Rect::of_size(64, 64)))?;
+                machine.ok(&unref(1))?;
+                Ok(())
+            };
+            let turn = turn();
+            turns += 1;
+            // A busy machine may let one queue wait for its turn.
+            let met = answers.load(Ordering::Relaxed) > 0 || cursors.is_finished();
+            if turn.is_err() || turns >= REQUESTS && met {
+                break turn;
+            }
+        };
         stop.store(true, Ordering::Relaxed);
-        let answers = cursors.join().expect("the cursor thread")?;
+        cursors.join().expect("the cursor thread")?;
         control?;
-        ensure!(answers > 0, "the cursor queue never ran");
         machine.display.take();
         Ok(OK)
     })
