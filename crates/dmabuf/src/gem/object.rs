@@ -20,8 +20,6 @@ pub enum MapOffset {
     Dumb,
     /// `DRM_IOCTL_VIRTGPU_MAP`.
     Virtgpu,
-    /// The CPU can't map it.
-    None,
 }
 
 /// Whose memory an object is.
@@ -142,16 +140,12 @@ impl Object {
     /// after. That is why such objects are mapped through their exporter.
     ///
     /// # Errors
-    /// [`Error::NotMappable`] if the CPU can't map it, [`Error::Sys`] as the
-    /// driver answers.
+    /// [`Error::Sys`] as the driver answers.
     pub fn mmap_offset(&self) -> Result<u64> {
         let (fd, handle) = (self.device.as_fd(), self.handle);
         match self.known.origin {
             Origin::Native(MapOffset::Dumb) | Origin::Imported => sys::drm::dumb_offset(fd, handle),
             Origin::Native(MapOffset::Virtgpu) => sys::virtgpu::map_offset(fd, handle),
-            Origin::Native(MapOffset::None) => Err(Error::NotMappable {
-                what: "an object without a CPU mapping",
-            }),
         }
     }
 

@@ -154,12 +154,9 @@ pub fn create_blob(device: &Device, request: &BlobRequest) -> Result<Object> {
     let (memory, flags) = (request.memory as u32, request.flags());
     let mut create = ioctl::CreateBlob::new(memory, flags, request.size, request.id);
     ioctl::create_blob(device.as_fd(), &mut create)?;
-    let offset = if request.mappable {
-        MapOffset::Virtgpu
-    } else {
-        MapOffset::None
-    };
-    Ok(device.own(create.bo_handle, request.size, offset))
+    // Guest memory can be mapped whether or not that was asked for; the driver
+    // refuses the rest.
+    Ok(device.own(create.bo_handle, request.size, MapOffset::Virtgpu))
 }
 
 /// Makes a 3D resource with memory of the guest's behind it.
