@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use crate::bracketed::Bracketed;
 use crate::caching::{KnowsCaching, Wanted};
 use crate::dma_buf::DmaBuf;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::gem::Device;
 use crate::identity::Identity;
 use crate::mapping::{Access, Mapping, Piece};
@@ -125,7 +125,7 @@ impl Object {
     /// may have been another process's.
     ///
     /// # Errors
-    /// [`Error::Sys`] as the driver answers.
+    /// [`crate::Error::Sys`] as the driver answers.
     pub fn export(&self) -> Result<DmaBuf> {
         let fd = sys::drm::export(self.device.as_fd(), self.handle)?;
         let buffer = DmaBuf::adopt(fd, false);
@@ -140,7 +140,7 @@ impl Object {
     /// after. That is why such objects are mapped through their exporter.
     ///
     /// # Errors
-    /// [`Error::Sys`] as the driver answers.
+    /// [`crate::Error::Sys`] as the driver answers.
     pub fn mmap_offset(&self) -> Result<u64> {
         let (fd, handle) = (self.device.as_fd(), self.handle);
         match self.known.origin {
@@ -159,8 +159,8 @@ impl Object {
     /// outlives the object.
     ///
     /// # Errors
-    /// [`Error::NotMappable`] (ENODEV) for an aperture and for a fixed mapping
-    /// of an imported object; [`Error::OtherCaching`]; [`Error::Sys`] as
+    /// [`crate::Error::NotMappable`] (ENODEV) for an aperture and for a fixed mapping
+    /// of an imported object; [`crate::Error::OtherCaching`]; [`crate::Error::Sys`] as
     /// exporter and driver answer.
     pub fn map(
         &self,
