@@ -170,7 +170,7 @@ impl World {
             Act::Decode => self.decode(),
             Act::Window => self.map(),
             Act::Reset => {
-                self.mapper.drop_all();
+                self.mapper.die();
                 self.window.reset();
             }
         }

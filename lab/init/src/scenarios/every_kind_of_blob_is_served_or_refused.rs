@@ -154,7 +154,6 @@ fn host_visible(checks: &mut Checks) -> Result<()> {
     }
     let after = scene.refused()?;
     checks.equal("the device refused nothing", &after, &before);
-    by_the_driver(checks, &scene)?;
     by_the_device(checks, &mut scene)
 }
 
@@ -172,7 +171,7 @@ fn guest_import(checks: &mut Checks) -> Result<()> {
             checks.answers(&what, scene.card.blob(blob), "EINVAL");
         }
     }
-    by_the_driver(checks, &scene)
+    Ok(())
 }
 
 /// One kind of blob, from its making to its end.
@@ -281,24 +280,6 @@ fn another_program(
     );
     drop(theirs);
     other.close(handle)?;
-    Ok(())
-}
-
-/// What the guest's driver itself finds wrong: the device never hears of it.
-fn by_the_driver(checks: &mut Checks, scene: &Scene) -> Result<()> {
-    for (what, memory, flags) in [
-        ("no memory", 0, MAPPABLE),
-        ("a fourth memory", 4, MAPPABLE),
-        ("a fourth flag", GUEST, 8),
-        ("all flags", GUEST, u32::MAX),
-    ] {
-        let blob = Blob {
-            memory,
-            flags,
-            ..Blob::of_the_host(4096)
-        };
-        checks.answers(what, scene.card.blob(blob), "EINVAL");
-    }
     Ok(())
 }
 

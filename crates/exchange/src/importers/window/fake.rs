@@ -48,6 +48,8 @@ pub enum Mood {
     RefusingWithProof,
     /// It does as asked, but nobody hears of it: the channel is broken.
     Vanished,
+    /// It is dead: it does nothing, and nobody hears of it.
+    Dead,
 }
 
 #[derive(Default)]
@@ -115,6 +117,13 @@ impl FakeMapper {
         self.state().maps.clear();
     }
 
+    /// Dies: all mappings go with it, and no more come.
+    pub fn die(&self) {
+        let mut state = self.state();
+        state.maps.clear();
+        state.mood = Mood::Dead;
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -155,8 +164,10 @@ impl FakeMapper {
                 }
                 Err(refused.holding_nothing((self.proof)()))
             }
-            Mood::Vanished => {
-                act(&mut state.maps);
+            Mood::Vanished | Mood::Dead => {
+                if mood == Mood::Vanished {
+                    act(&mut state.maps);
+                }
                 Err(MapperError::Gone {
                     call: name,
                     reason: "the fake has vanished".to_owned(),
