@@ -265,7 +265,7 @@ proptest! {
                         _ if !place => {}
                         Mood::Obliging | Mood::ObligingWithoutProof => *loans += 1,
                         Mood::RefusingWithProof => {}
-                        Mood::Refusing | Mood::Vanished => *lost += 1,
+                        Mood::Refusing | Mood::Vanished | Mood::Dead => *lost += 1,
                     }
                     if place && (obliging || mood == Mood::Vanished) {
                         model.set(offset, len, Some(buffer));
