@@ -90,24 +90,18 @@ impl Scene {
         Picture::new(width, height, self.pictures)
     }
 
+    /// What the device has of a blob: it hears of it a moment later.
     fn resource(&mut self, made: Made) -> Result<Value> {
-        let status = self.desk.status()?;
-        let listed = status["devices"][0]["resources"].as_array();
-        let mut listed = listed.into_iter().flatten();
-        let found = listed.find(|it| it["id"] == made.resource);
-        Ok(found.cloned().unwrap_or_default())
+        let status = self.desk.status_when(|it| listed(it, made).is_some())?;
+        Ok(listed(&status, made).cloned().unwrap_or_default())
     }
 
     /// Gives a blob back, and says whether the device let it go too: it hears
     /// of it a moment later.
     fn close(&mut self, made: Made) -> Result<bool> {
         self.card.close(made.handle)?;
-        let listed = |status: &Value| {
-            let resources = status["devices"][0]["resources"].as_array();
-            let mut resources = resources.into_iter().flatten();
-            resources.any(|it| it["id"] == made.resource)
-        };
-        Ok(!listed(&self.desk.status_when(|status| !listed(status))?))
+        let status = self.desk.status_when(|it| listed(it, made).is_none())?;
+        Ok(listed(&status, made).is_none())
     }
 
     fn refused(&mut self) -> Result<Option<u64>> {
@@ -172,6 +166,13 @@ fn guest_import(checks: &mut Checks) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A blob as the status lists it.
+fn listed(status: &Value, made: Made) -> Option<&Value> {
+    let resources = status["devices"][0]["resources"].as_array();
+    let mut resources = resources.into_iter().flatten();
+    resources.find(|it| it["id"] == made.resource)
 }
 
 /// One kind of blob, from its making to its end.
