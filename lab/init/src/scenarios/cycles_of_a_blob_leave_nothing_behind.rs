@@ -32,7 +32,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
 const SETTLING: u32 = 200;
 /// What an allocator may keep. QEMU under software emulation keeps half a KiB for
 /// each cycle besides.
-const SLACK_KIB: u64 = 400;
+const SLACK_KIB: u64 = 600;
 /// What the VMM's may touch at once, at any time.
 const HUGE_PAGE_KIB: u64 = 2048;
 const SHORT: u32 = 1000;
