@@ -2,8 +2,11 @@
 
 use landbridge_exchange::terms::MemoryModel;
 
-use crate::orders;
+use shuttle::scheduler::{PctScheduler, RandomScheduler};
+use shuttle::{Config, Runner};
+
 use crate::world::{Act, World};
+use crate::{orders, seed};
 
 pub(crate) const RESTORABLE: MemoryModel = MemoryModel::Revocable { restorable: true };
 pub(crate) const MOVABLE: MemoryModel = MemoryModel::Movable { pinnable: true };
@@ -11,8 +14,16 @@ pub(crate) const MOVABLE: MemoryModel = MemoryModel::Movable { pinnable: true };
 /// Tries many orders of these actors' steps: half of them with few changes
 /// between actors, which finds rare orders sooner, half at random.
 pub(crate) fn try_orders(model: MemoryModel, acts: &'static [Act], orders: usize) {
-    shuttle::check_pct(move || World::run(model, acts), orders.div_ceil(2), 3);
-    shuttle::check_random(move || World::run(model, acts), orders.div_ceil(2));
+    let half = orders.div_ceil(2);
+    let few_changes = PctScheduler::new_from_seed(seed(), 3, half);
+    Runner::new(few_changes, Config::new()).run(move || World::run(model, acts));
+    at_random(move || World::run(model, acts), half);
+}
+
+/// Tries many orders of `test`'s steps at random.
+pub(crate) fn at_random(test: impl Fn() + Send + Sync + 'static, orders: usize) {
+    let random = RandomScheduler::new_from_seed(seed(), orders);
+    Runner::new(random, Config::new()).run(test);
 }
 
 /// All sets of three of `acts`, one act perhaps more than once.

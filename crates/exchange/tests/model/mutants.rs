@@ -8,7 +8,7 @@ use landbridge_exchange::reservation::lock_all;
 use landbridge_exchange::terms::MemoryModel;
 use landbridge_exchange::{Reservation, Usage};
 
-use crate::cases::{MOVABLE, RESTORABLE, try_orders};
+use crate::cases::{MOVABLE, RESTORABLE, at_random, try_orders};
 use crate::world::Act;
 
 /// More than are ever needed.
@@ -119,14 +119,14 @@ fn maps_that_a_revocation_forgets() {
 #[test]
 fn fences_of_those_who_were_cut_off() {
     is_found(Mutant::StaleFences, |orders| {
-        shuttle::check_random(crate::world::stuck_access, orders);
+        at_random(crate::world::stuck_access, orders);
     });
 }
 
 #[test]
 fn reservations_that_are_locked_in_any_order() {
     is_found(Mutant::AnyOrder, |orders| {
-        shuttle::check_random(two_orders, orders);
+        at_random(two_orders, orders);
     });
 }
 
