@@ -103,11 +103,7 @@ impl Attachment {
 
     /// What the terms let a mapping do.
     pub(crate) fn access(&self) -> Access {
-        if self.terms.direction().writes() {
-            Access::ReadWrite
-        } else {
-            Access::ReadOnly
-        }
+        self.terms.direction().access()
     }
 
     /// Maps the whole buffer for the CPU of this process and hands the mapping to

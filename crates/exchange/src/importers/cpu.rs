@@ -64,13 +64,8 @@ pub(crate) struct CpuHold {
 
 impl CpuHold {
     pub(crate) fn new(direction: Direction) -> Arc<Self> {
-        let access = if direction.writes() {
-            Access::ReadWrite
-        } else {
-            Access::ReadOnly
-        };
         Arc::new(Self {
-            access,
+            access: direction.access(),
             state: Mutex::default(),
         })
     }
@@ -129,13 +124,50 @@ impl Holder for CpuHold {
     }
 }
 
-/// A CPU mapping of a whole buffer.
+/// An importer that has the whole buffer mapped for the CPU, and pays for it.
 #[derive(Debug)]
-pub struct CpuImport {
+pub(crate) struct MappedImport {
     hold: Arc<CpuHold>,
-    attachment: Attachment,
+    pub(crate) attachment: Attachment,
     _charge: Charge,
 }
+
+impl MappedImport {
+    /// Attaches `importer`, whose holder is `hold`, and maps the buffer.
+    pub(crate) fn attach(
+        buffer: &Buffer,
+        importer: &impl Importer,
+        hold: Arc<CpuHold>,
+        tenant: &Tenant,
+    ) -> Result<Self, Error> {
+        let import = Self {
+            attachment: buffer.attach(importer, tenant)?,
+            _charge: tenant.charge(Resource::Mappings, 1)?,
+            hold,
+        };
+        import.hold.fill(&import.attachment)?;
+        Ok(import)
+    }
+
+    pub(crate) fn access(
+        &self,
+        direction: Direction,
+        limit: Duration,
+    ) -> Result<CpuAccess<'_>, Error> {
+        CpuAccess::begin(&self.attachment, &self.hold, direction, limit)
+    }
+}
+
+impl Drop for MappedImport {
+    fn drop(&mut self) {
+        // The mapping goes before the attachment.
+        self.hold.close();
+    }
+}
+
+/// A CPU mapping of a whole buffer.
+#[derive(Debug)]
+pub struct CpuImport(MappedImport);
 
 impl CpuImport {
     /// Attaches and maps the buffer for the CPU.
@@ -151,30 +183,17 @@ impl CpuImport {
             direction,
             hold: Arc::clone(&hold),
         };
-        let import = Self {
-            attachment: buffer.attach(&importer, tenant)?,
-            _charge: tenant.charge(Resource::Mappings, 1)?,
-            hold,
-        };
-        import.hold.fill(&import.attachment)?;
-        Ok(import)
+        MappedImport::attach(buffer, &importer, hold, tenant).map(Self)
     }
 
     /// The attachment and its terms.
     pub fn attachment(&self) -> &Attachment {
-        &self.attachment
+        &self.0.attachment
     }
 
     /// Access in `direction`, after conflicting work has ended; waits for it at
     /// most for `limit`.
     pub fn access(&self, direction: Direction, limit: Duration) -> Result<CpuAccess<'_>, Error> {
-        CpuAccess::begin(&self.attachment, &self.hold, direction, limit)
-    }
-}
-
-impl Drop for CpuImport {
-    fn drop(&mut self) {
-        // The mapping goes before the attachment.
-        self.hold.close();
+        self.0.access(direction, limit)
     }
 }

@@ -8,8 +8,8 @@
 
 use std::sync::Arc;
 
+use landbridge_dmabuf::Loan;
 use landbridge_dmabuf::vfio::{Container, DmaMap};
-use landbridge_dmabuf::{Access, Loan};
 
 use crate::attachment::Attachment;
 use crate::buffer::Buffer;
@@ -96,11 +96,7 @@ impl Hold {
         let State::Lent(loan) = std::mem::take(state) else {
             return Ok(());
         };
-        let access = if self.options.direction.writes() {
-            Access::ReadWrite
-        } else {
-            Access::ReadOnly
-        };
+        let access = self.options.direction.access();
         *state = State::Mapped(self.container.map(self.options.iova, loan, access)?);
         Ok(())
     }

@@ -12,8 +12,8 @@ use crate::error::Error;
 use crate::holder::Holder;
 use crate::importer::Importer;
 use crate::importers::CpuAccess;
-use crate::importers::cpu::CpuHold;
-use crate::tenant::{Charge, Resource, Tenant};
+use crate::importers::cpu::{CpuHold, MappedImport};
+use crate::tenant::Tenant;
 use crate::terms::{Direction, Method, Models, Needs, Revocation};
 
 /// What a scanout does when its picture's memory is taken away.
@@ -57,11 +57,7 @@ impl Importer for Scanout {
 
 /// A buffer that a scanout shows.
 #[derive(Debug)]
-pub struct ScanoutImport {
-    hold: Arc<CpuHold>,
-    attachment: Attachment,
-    _charge: Charge,
-}
+pub struct ScanoutImport(MappedImport);
 
 impl ScanoutImport {
     /// Attaches the buffer to scanout number `scanout`, which must not fail.
@@ -82,30 +78,17 @@ impl ScanoutImport {
             failing,
             hold: Arc::clone(&hold),
         };
-        let import = Self {
-            attachment: buffer.attach(&importer, tenant)?,
-            _charge: tenant.charge(Resource::Mappings, 1)?,
-            hold,
-        };
-        import.hold.fill(&import.attachment)?;
-        Ok(import)
+        MappedImport::attach(buffer, &importer, hold, tenant).map(Self)
     }
 
     /// The attachment and its terms.
     pub fn attachment(&self) -> &Attachment {
-        &self.attachment
+        &self.0.attachment
     }
 
     /// Reads the pixels after all writers have ended; waits for them at most
     /// for `limit`.
     pub fn read(&self, limit: Duration) -> Result<CpuAccess<'_>, Error> {
-        CpuAccess::begin(&self.attachment, &self.hold, Direction::Read, limit)
-    }
-}
-
-impl Drop for ScanoutImport {
-    fn drop(&mut self) {
-        // The mapping goes before the attachment.
-        self.hold.close();
+        self.0.access(Direction::Read, limit)
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use landbridge_dmabuf::Access;
+
 use crate::caching::Caching;
 use crate::terms::{Models, RangeNeeds};
 
@@ -58,6 +60,15 @@ impl Direction {
     /// Whether it writes.
     pub fn writes(self) -> bool {
         self != Self::Read
+    }
+
+    /// What a mapping for it must let its user do.
+    pub fn access(self) -> Access {
+        if self.writes() {
+            Access::ReadWrite
+        } else {
+            Access::ReadOnly
+        }
     }
 
     /// Whether whoever may do this may do `other`.
