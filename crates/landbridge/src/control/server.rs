@@ -41,8 +41,11 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// What a control socket gives access to.
 pub trait Service: Send + Sync {
-    /// What the program holds.
+    /// What the program holds, and how others map it.
     fn status(&self) -> Status;
+
+    /// The same without a look at other processes, for who asks often.
+    fn holdings(&self) -> Status;
 
     /// What an output shows.
     ///
@@ -282,10 +285,7 @@ impl Hall {
         request: Request,
         descriptor: Option<OwnedFd>,
     ) -> Result<(Value, Option<std::fs::File>), Problem> {
-        let arguments = match request.arguments {
-            Value::Null => Value::Object(serde_json::Map::new()),
-            arguments => arguments,
-        };
+        let arguments = or_none(request.arguments);
         match request.command.as_str() {
             "version" => Ok((plain(arguments, About::this)?, None)),
             "status" => Ok((plain(arguments, || self.service.status())?, None)),
@@ -354,10 +354,7 @@ impl Hall {
     /// Tells a client of all that happens until it says something or leaves.
     fn follow(&self, stream: &UnixStream, request: Request) -> io::Result<()> {
         let id = request.id;
-        let arguments = match request.arguments {
-            Value::Null => Value::Object(serde_json::Map::new()),
-            arguments => arguments,
-        };
+        let arguments = or_none(request.arguments);
         // Nothing that happens after the answer is missed.
         let events = self.service.subscribe();
         let answer = match plain(arguments, || EventsResult { following: true }) {
@@ -404,6 +401,14 @@ fn plain<T: Serialize>(arguments: Value, result: impl FnOnce() -> T) -> Result<V
     match arguments {
         Value::Object(arguments) if arguments.is_empty() => to_value(&result()),
         _ => Err(Problem::new(Code::BadArguments, "it takes no arguments")),
+    }
+}
+
+/// Arguments that were left out are none.
+fn or_none(arguments: Value) -> Value {
+    match arguments {
+        Value::Null => Value::Object(serde_json::Map::new()),
+        arguments => arguments,
     }
 }
 

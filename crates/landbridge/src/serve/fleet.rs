@@ -105,6 +105,10 @@ impl Fleet {
 
 impl Service for Fleet {
     fn status(&self) -> Status {
+        snapshot::with_aliases(self)
+    }
+
+    fn holdings(&self) -> Status {
         snapshot::of(self)
     }
 

@@ -17,9 +17,18 @@ use crate::control::status::{
     MovesStatus, ResourceStatus, ScanoutStatus, ShownStatus, Status,
 };
 
-pub(super) fn of(fleet: &Fleet) -> Status {
+/// With a look at who maps our buffers otherwise than guests do.
+pub(super) fn with_aliases(fleet: &Fleet) -> Status {
     let buffers = fleet.exchange.buffers();
     let seen = Seen::now(fleet, &buffers);
+    status(fleet, &buffers, &seen)
+}
+
+pub(super) fn of(fleet: &Fleet) -> Status {
+    status(fleet, &fleet.exchange.buffers(), &Seen::default())
+}
+
+fn status(fleet: &Fleet, buffers: &[Buffer], seen: &Seen) -> Status {
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
@@ -31,7 +40,7 @@ pub(super) fn of(fleet: &Fleet) -> Status {
             .iter()
             .map(|(name, tenant)| guest(fleet, name, tenant))
             .collect(),
-        buffers: buffers.iter().map(|it| buffer(it, &seen)).collect(),
+        buffers: buffers.iter().map(|it| buffer(it, seen)).collect(),
         moves: moves(fleet.exchange.moves()),
         device_memory: dmem::read(),
         shares: fleet.stations().flat_map(|it| shares::of(it)).collect(),

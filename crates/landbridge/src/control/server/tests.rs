@@ -14,6 +14,10 @@ impl Service for Fake {
         Status::default()
     }
 
+    fn holdings(&self) -> Status {
+        Status::default()
+    }
+
     fn screenshot(&self, device: usize, output: u32) -> Result<Shot, Problem> {
         match (device, output) {
             (0, 0) => Ok(Shot {
