@@ -130,8 +130,9 @@ impl VhostUserBackend for Handler {
             | VhostUserProtocolFeatures::BACKEND_REQ
             | VhostUserProtocolFeatures::BACKEND_SEND_FD
             | VhostUserProtocolFeatures::RESET_DEVICE;
+        // Objects are shared by nobody: they are a way to wait for the VMM.
         features.set(
-            VhostUserProtocolFeatures::SHMEM,
+            VhostUserProtocolFeatures::SHMEM | VhostUserProtocolFeatures::SHARED_OBJECT,
             self.session.device().shared_memory().is_some(),
         );
         features

@@ -14,7 +14,10 @@ use landbridge_dmabuf::{Identity, check_spare};
 use landbridge_exchange::exporters::guest_pages::GuestMemory;
 use landbridge_exchange::importers::window::{MapperError, Unmapped, WindowMap, WindowMapper};
 use rustix::event::{EventfdFlags, eventfd};
-use vhost::vhost_user::message::{VhostUserMMap, VhostUserMMapFlags, VhostUserMsgValidator};
+use uuid::Uuid;
+use vhost::vhost_user::message::{
+    VhostUserMMap, VhostUserMMapFlags, VhostUserMsgValidator, VhostUserSharedMsg,
+};
 use vhost::vhost_user::{Backend as Channel, VhostUserFrontendReqHandler};
 
 use super::memory::{self, MemoryTable};
@@ -22,6 +25,9 @@ use crate::asserted;
 
 /// What the VMM is asked when a file is to be mapped.
 const MAP: &str = "map";
+
+/// A valid UUID that no shared object has: it is neither random nor a name's.
+const NOBODYS: Uuid = Uuid::from_u128(1);
 
 /// How long a mapping that the VMM has undone may linger in this process before
 /// its memory counts as shared for good. Readers of a chain hold on to it for
@@ -232,6 +238,9 @@ impl WindowMapper for Mapper {
         // The VMM may announce it to us before it answers.
         self.state().asking.push(identity);
         let answer = channel.shmem_map(&request, &map.file);
+        if answer.is_ok() {
+            let_it_take_effect(&channel);
+        }
         let mut state = self.state();
         if let Some(at) = state.asking.iter().position(|it| *it == identity) {
             state.asking.swap_remove(at);
@@ -248,11 +257,25 @@ impl WindowMapper for Mapper {
         channel
             .shmem_unmap(&request)
             .map_err(|error| explain(CALL, &error))?;
+        let_it_take_effect(&channel);
         Ok(match self.acknowledge(offset)? {
             Some(acknowledged) => Unmapped::Proven(asserted::let_go(acknowledged)),
             None => Unmapped::Unproven,
         })
     }
+}
+
+/// Waits until what the VMM has just acknowledged is so.
+///
+/// QEMU answers a request to map or unmap before it changes the guest's address
+/// space, since that makes it send messages whose answers it waits for. A guest
+/// that is told in between finds a hole where its blob is to be, or reaches one
+/// that is gone. It takes up the next request when it is through with this one,
+/// so we ask for something that changes nothing and wait for the answer, which
+/// is no matter: to forget an object that it never heard of. A VMM that has no
+/// shared objects is not asked, and taken at its word.
+fn let_it_take_effect(channel: &Channel) {
+    let _any_answer = channel.shared_object_remove(&VhostUserSharedMsg { uuid: NOBODYS });
 }
 
 fn gone(call: &'static str, reason: impl ToString) -> MapperError {

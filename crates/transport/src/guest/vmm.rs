@@ -34,6 +34,7 @@ const WANTED: Protocol = Protocol::MQ
     .union(Protocol::BACKEND_SEND_FD)
     .union(Protocol::RESET_DEVICE)
     .union(Protocol::CONFIGURE_MEM_SLOTS)
+    .union(Protocol::SHARED_OBJECT)
     .union(Protocol::SHMEM);
 
 /// The frontend's end of a vhost-user connection.

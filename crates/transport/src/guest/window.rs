@@ -4,15 +4,17 @@
 //! the window, wraps, overlaps, names another region, or is longer than its
 //! file, and an unmapping that is not exactly one mapping. What kills QEMU (an
 //! offset that is not page-aligned, more than 511 mappings) is refused too, so
-//! that a device that would kill it is found out here.
+//! that a device that would kill it is found out here. And as QEMU does, it
+//! acknowledges first: what it answered becomes so when it takes up the next
+//! request, so that a device that doesn't wait is found out as well.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use landbridge_dmabuf::{Access, Identity, Piece, View, Window};
-use vhost::vhost_user::message::VhostUserMMap;
+use landbridge_dmabuf::{Access, Error as MemoryError, Identity, Piece, View, Window};
+use vhost::vhost_user::message::{VhostUserMMap, VhostUserSharedMsg};
 use vhost::vhost_user::{HandlerResult, VhostUserFrontendReqHandler};
 
 use super::ram::PAGE;
@@ -38,9 +40,25 @@ pub struct WindowMap {
 pub struct GuestWindow {
     region: u8,
     window: Window,
-    maps: Mutex<BTreeMap<u64, WindowMap>>,
+    state: Mutex<State>,
     stalls: Mutex<usize>,
     moved_on: Condvar,
+}
+
+/// What is in the window, and what is still to become so.
+#[derive(Debug, Default)]
+struct State {
+    maps: BTreeMap<u64, WindowMap>,
+    late: Option<Late>,
+}
+
+/// What was acknowledged and has not taken effect.
+#[derive(Debug, Clone, Copy)]
+enum Late {
+    /// The mapping at this offset is there, and the guest does not see it.
+    Map(u64),
+    /// This is to go, and the guest still reaches it.
+    Unmap { offset: u64, len: u64 },
 }
 
 impl GuestWindow {
@@ -52,7 +70,7 @@ impl GuestWindow {
         Ok(Self {
             region,
             window: Window::reserve(size)?,
-            maps: Mutex::default(),
+            state: Mutex::default(),
             stalls: Mutex::new(0),
             moved_on: Condvar::new(),
         })
@@ -70,7 +88,7 @@ impl GuestWindow {
 
     /// What is mapped, in the order of the offsets.
     pub fn maps(&self) -> Vec<WindowMap> {
-        self.lock().values().copied().collect()
+        self.lock().maps.values().copied().collect()
     }
 
     /// Copies bytes out, as a program in the guest reads them.
@@ -78,6 +96,7 @@ impl GuestWindow {
     /// # Errors
     /// [`Error::Memory`](crate::Error::Memory) where nothing is mapped.
     pub fn read(&self, offset: u64, len: usize) -> Result<Vec<u8>> {
+        let _state = self.reach(offset)?;
         let mut bytes = vec![0; len];
         self.window.copy_to(offset as usize, &mut bytes)?;
         Ok(bytes)
@@ -88,6 +107,7 @@ impl GuestWindow {
     /// # Errors
     /// [`Error::Memory`](crate::Error::Memory) where nothing is mapped.
     pub fn write(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        let _state = self.reach(offset)?;
         Ok(self.window.copy_from(offset as usize, bytes)?)
     }
 
@@ -102,6 +122,7 @@ impl GuestWindow {
         len: usize,
         access: impl FnOnce(View<'_>) -> R,
     ) -> Result<R> {
+        let _state = self.reach(offset)?;
         Ok(self.window.with(offset as usize, len, access)?)
     }
 
@@ -114,9 +135,9 @@ impl GuestWindow {
 
     /// Takes everything away, as a VMM does when the device is reset.
     pub(super) fn clear(&self) -> Result<()> {
-        let mut maps = self.lock();
+        let mut state = self.lock();
         self.window.unmap(0, self.window.len())?;
-        maps.clear();
+        *state = State::default();
         Ok(())
     }
 
@@ -127,36 +148,57 @@ impl GuestWindow {
         let identity = Identity::of(&file).map_err(io::Error::other)?;
         // As a VMM does: it maps what the device names, sealed or not.
         let piece = Piece::new(&file, request.fd_offset, len).trusting_owner();
-        let mut maps = self.lock();
-        if maps.len() >= MAX_MAPS {
+        let mut state = self.lock();
+        if state.maps.len() >= MAX_MAPS {
             return Err(refuse(request, "too many mappings"));
         }
         self.window
             .map(offset as usize, &piece, Access::ReadWrite)
             .map_err(|error| refuse(request, error))?;
-        maps.insert(
+        let map = WindowMap {
             offset,
-            WindowMap {
-                offset,
-                len,
-                identity,
-            },
-        );
+            len,
+            identity,
+        };
+        state.maps.insert(offset, map);
+        state.late = Some(Late::Map(offset));
         Ok(())
     }
 
     fn unmap(&self, request: &VhostUserMMap) -> io::Result<()> {
         let (offset, len) = (request.shm_offset, request.len);
         self.check(request)?;
-        let mut maps = self.lock();
-        if maps.get(&offset).is_none_or(|map| map.len != len) {
+        let mut state = self.lock();
+        if state.maps.get(&offset).is_none_or(|map| map.len != len) {
             return Err(refuse(request, "not exactly one mapping"));
         }
-        self.window
-            .unmap(offset as usize, len as usize)
-            .map_err(|error| refuse(request, error))?;
-        maps.remove(&offset);
+        state.late = Some(Late::Unmap { offset, len });
         Ok(())
+    }
+
+    /// Makes so what was acknowledged: the next request is taken up.
+    fn settle(&self) -> io::Result<()> {
+        let mut state = self.lock();
+        if let Some(Late::Unmap { offset, len }) = state.late.take() {
+            self.window
+                .unmap(offset as usize, len as usize)
+                .map_err(io::Error::other)?;
+            state.maps.remove(&offset);
+        }
+        Ok(())
+    }
+
+    /// Keeps the window as it is while the guest is at `offset`.
+    fn reach(&self, offset: u64) -> Result<MutexGuard<'_, State>> {
+        let state = self.lock();
+        let map = state.maps.range(..=offset).next_back();
+        match (state.late, map) {
+            (Some(Late::Map(fresh)), Some((&at, map))) if at == fresh && offset - at < map.len => {
+                let offset = offset as usize;
+                Err(MemoryError::Vacant { offset }.into())
+            }
+            _ => Ok(state),
+        }
     }
 
     fn check(&self, request: &VhostUserMMap) -> io::Result<()> {
@@ -182,8 +224,8 @@ impl GuestWindow {
             .unwrap_or_else(PoisonError::into_inner);
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, WindowMap>> {
-        self.maps.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn stalls(&self) -> MutexGuard<'_, usize> {
@@ -194,12 +236,20 @@ impl GuestWindow {
 impl VhostUserFrontendReqHandler for GuestWindow {
     fn shmem_map(&self, request: &VhostUserMMap, file: &dyn AsRawFd) -> HandlerResult<u64> {
         self.wait();
+        self.settle()?;
         self.map(request, file).map(|()| 0)
     }
 
     fn shmem_unmap(&self, request: &VhostUserMMap) -> HandlerResult<u64> {
         self.wait();
+        self.settle()?;
         self.unmap(request).map(|()| 0)
+    }
+
+    /// Nobody shares objects here: whatever is to be forgotten is unknown.
+    fn shared_object_remove(&self, _object: &VhostUserSharedMsg) -> HandlerResult<u64> {
+        self.settle()?;
+        Err(io::Error::from_raw_os_error(libc::ENOENT))
     }
 }
 
