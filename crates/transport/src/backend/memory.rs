@@ -75,6 +75,14 @@ impl Ghost {
     fn is_alive(&self) -> bool {
         self.held.strong_count() > 0 || self.file.strong_count() > 0
     }
+
+    /// Whether it tells more than those that `known` already answer for: a
+    /// descriptor that is shared by all tables that had its file is alive with
+    /// the last of them.
+    fn tells(&self, known: &mut HashSet<*const OwnedFd>) -> bool {
+        let handed_out = self.file.strong_count() > 0 && known.insert(self.file.as_ptr());
+        handed_out || self.held.strong_count() > 0
+    }
 }
 
 #[derive(Default)]
@@ -214,7 +222,14 @@ impl Regions {
         let gone = gone.filter(|it| !stay.contains(&Arc::as_ptr(&it.held)));
         self.past.extend(gone.map(Ghost::of));
         self.present = present;
-        self.past.retain(Ghost::is_alive);
+        // A file that stays is sent anew with each table; what was known of its
+        // earlier copies must not be kept for as long as it stays.
+        let mut known: HashSet<_> = self
+            .present
+            .iter()
+            .map(|it| Arc::as_ptr(&it.file))
+            .collect();
+        self.past.retain(|ghost| ghost.tells(&mut known));
     }
 }
 
@@ -430,6 +445,19 @@ mod tests {
             1,
             "the window, which a test holds"
         );
+    }
+
+    #[test]
+    fn a_file_that_is_sent_anew_is_remembered_once() {
+        let ram = file(1);
+        let table = MemoryTable::new();
+        for _ in 0..100 {
+            let again = Arc::new(ram.try_clone().unwrap());
+            let announced = memory(&[(0, PAGE, &again, 0)]);
+            table.replace(&announced, &[]).unwrap();
+        }
+        let past = table.write().past.len();
+        assert!(past == 0, "{past} memories of what is still there");
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //!                        └─ GuestWindow ◀──── SHMEM_MAP ────────┘
 //! ```
 
+mod announcer;
 pub mod gpu;
 mod interrupts;
 pub mod malformed;
@@ -62,6 +63,9 @@ pub struct Config {
     pub features: u64,
     /// How long a driver waits for an answer.
     pub patience: Duration,
+    /// After each map and unmap, tell the device of its own window, as QEMU
+    /// does.
+    pub announces_maps: bool,
 }
 
 impl Default for Config {
@@ -73,6 +77,7 @@ impl Default for Config {
             event_idx: true,
             features: u64::MAX,
             patience: Duration::from_secs(10),
+            announces_maps: false,
         }
     }
 }
@@ -130,7 +135,7 @@ impl EmbeddedGuest {
             None => None,
         };
         if let Some(window) = &window {
-            vmm.open_channel(window)?;
+            vmm.open_channel(window, config.announces_maps.then_some(&ram))?;
         }
         let features = config.accept(vmm.offered());
         let has = |bit: u32| features & 1 << bit != 0;
@@ -262,6 +267,7 @@ impl EmbeddedGuest {
     fn start_over(&self) -> Result<()> {
         if let Some(window) = &self.window {
             window.clear()?;
+            self.vmm.forget_maps();
         }
         for queue in &self.queues {
             queue.restart()?;

@@ -14,17 +14,14 @@ use vhost::vhost_user::message::{
     VhostUserVirtioFeatures,
 };
 use vhost::vhost_user::{Frontend, FrontendReqHandler, VhostUserFrontend};
-use vhost::{VhostBackend, VhostUserMemoryRegionInfo, VringConfigData};
+use vhost::{VhostBackend, VringConfigData};
 
+use super::announcer::{Announcer, VMM_BASE, region};
 use super::queue::Queue;
 use super::ram::{RAM_BASE, Ram};
 use super::window::GuestWindow;
 use crate::asserted;
 use crate::error::{Error, Result};
-
-/// Where the VMM says that it has the guest's memory. The backend translates
-/// ring addresses back with it and nobody goes there, so any address will do.
-const VMM_BASE: u64 = 0x7f00_0000_0000;
 
 /// The protocol features that are asked for where they are offered.
 const WANTED: Protocol = Protocol::MQ
@@ -116,12 +113,22 @@ impl Vmm {
         }
     }
 
-    /// Opens the channel on which the device asks for maps.
-    pub(super) fn open_channel(&mut self, window: &Arc<GuestWindow>) -> Result<()> {
+    /// Opens the channel on which the device asks for maps. With `announced`,
+    /// the device is told of what is mapped, as part of this memory.
+    pub(super) fn open_channel(
+        &mut self,
+        window: &Arc<GuestWindow>,
+        announced: Option<&Arc<Ram>>,
+    ) -> Result<()> {
         if !self.protocol.contains(Protocol::BACKEND_REQ) {
             return Ok(());
         }
-        let (channel, far) = Channel::open(window)?;
+        let window = Arc::clone(window);
+        let announcer = Arc::new(match announced {
+            Some(ram) => Announcer::new(window, self.frontend().clone(), Arc::clone(ram)),
+            None => Announcer::silent(window),
+        });
+        let (channel, far) = Channel::open(announcer)?;
         self.frontend()
             .set_backend_request_fd(&far)
             .map_err(failed("take the request channel"))?;
@@ -153,13 +160,7 @@ impl Vmm {
         frontend
             .set_features(features)
             .map_err(failed("take the features"))?;
-        let memory = VhostUserMemoryRegionInfo {
-            guest_phys_addr: RAM_BASE,
-            memory_size: ram.size(),
-            userspace_addr: VMM_BASE,
-            mmap_offset: 0,
-            mmap_handle: ram.file().as_raw_fd(),
-        };
+        let memory = region((RAM_BASE, ram.size(), VMM_BASE), &ram.file());
         frontend
             .set_mem_table(&[memory])
             .map_err(failed("take the memory table"))?;
@@ -186,6 +187,13 @@ impl Vmm {
         self.frontend()
             .reset_device()
             .map_err(failed("reset itself"))
+    }
+
+    /// The window has been emptied.
+    pub(super) fn forget_maps(&self) {
+        if let Some(channel) = &self.channel {
+            channel.announcer.forget();
+        }
     }
 
     /// Hangs up at once, whatever is going on.
@@ -231,14 +239,15 @@ fn failed(call: &'static str) -> impl Fn(vhost::Error) -> Error {
 /// The thread that serves the device's requests. Dropping it ends it.
 struct Channel {
     socket: UnixStream,
+    announcer: Arc<Announcer>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Channel {
     /// The channel and the device's end of it.
-    fn open(window: &Arc<GuestWindow>) -> Result<(Self, UnixStream)> {
+    fn open(announcer: Arc<Announcer>) -> Result<(Self, UnixStream)> {
         let host = |error| Error::host("share a socket", error);
-        let mut handler = FrontendReqHandler::new(Arc::clone(window))
+        let mut handler = FrontendReqHandler::new(Arc::clone(&announcer))
             .map_err(|error| Error::host("make a socket pair", std::io::Error::other(error)))?;
         handler.set_reply_ack_flag(true);
         let socket = UnixStream::from(asserted::duplicate(&handler).map_err(host)?);
@@ -254,6 +263,7 @@ impl Channel {
             .map_err(|error| Error::host("start a thread", error))?;
         let channel = Self {
             socket,
+            announcer,
             thread: Some(thread),
         };
         Ok((channel, far.into()))
@@ -276,7 +286,7 @@ impl Drop for Channel {
 }
 
 /// Answers requests until the channel breaks.
-fn serve(handler: &mut FrontendReqHandler<GuestWindow>) {
+fn serve(handler: &mut FrontendReqHandler<Announcer>) {
     loop {
         match handler.handle_request() {
             // A refusal has been answered.
