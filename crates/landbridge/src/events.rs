@@ -7,7 +7,7 @@ use clap::Args;
 use crate::control::Client;
 use crate::control::protocol::EventLine;
 use crate::failure::Failure;
-use crate::terminal::plain;
+use crate::terminal::{plain, print};
 
 /// The command line of `landbridge events`.
 #[derive(Debug, Args)]
@@ -15,7 +15,7 @@ use crate::terminal::plain;
 Example:
   landbridge events --control control.sock --json
 
-Exit status: 0 when the program ended, 1 when it could not be asked.")]
+Exit status: 0 when the program ended or nobody reads any more, 1 when it could not be asked.")]
 pub struct Options {
     /// The control socket of the running `landbridge serve`.
     #[arg(long, value_name = "SOCK")]
@@ -30,19 +30,23 @@ pub struct Options {
 pub fn command(options: &Options) -> Result<(), Failure> {
     let mut client = Client::connect(&options.control)?;
     client.events(|line| {
-        if options.json {
-            println!("{}", serde_json::to_string(&line)?);
-            return Ok(());
-        }
-        match line {
-            EventLine::Event(event) => {
-                let name = event.uuid.unwrap_or_else(|| "no UUID".to_owned());
-                let text = plain(&event.text);
-                println!("buffer {} ({name}) {}: {text}", event.buffer, event.name);
-            }
-            EventLine::Missed(count) => println!("{count} events were missed"),
-        }
-        Ok(())
+        let text = if options.json {
+            serde_json::to_string(&line)?
+        } else {
+            tell(line)
+        };
+        Ok(print(&format!("{text}\n"))?)
     })?;
     Ok(())
+}
+
+fn tell(line: EventLine) -> String {
+    match line {
+        EventLine::Event(event) => {
+            let name = event.uuid.unwrap_or_else(|| "no UUID".to_owned());
+            let text = plain(&event.text);
+            format!("buffer {} ({name}) {}: {text}", event.buffer, event.name)
+        }
+        EventLine::Missed(count) => format!("{count} events were missed"),
+    }
 }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::control::Client;
 use crate::control::protocol::BufferArguments;
 use crate::failure::Failure;
+use crate::terminal::{plain, print};
 
 /// The command line of `landbridge revoke`.
 #[derive(Debug, Args)]
@@ -88,17 +89,22 @@ pub fn command(options: &Options) -> Result<(), Failure> {
     let target = &options.buffer;
     let arguments = target.arguments(options.deadline_ms)?;
     let result = Client::connect(&target.control)?.revoke(&arguments)?;
-    if target.json {
-        println!("{}", serde_json::to_string(&result)?);
+    let text = if target.json {
+        serde_json::to_string(&result)?
     } else if result.already {
-        println!("buffer {} was revoked before", result.buffer);
+        format!("buffer {} was revoked before", result.buffer)
     } else {
         let took = result.took_us as f64 / 1000.0;
-        println!("buffer {} is revoked, in {took:.1} ms", result.buffer);
-        if let Some(work) = result.cut_off {
-            println!("cut off: {}", crate::terminal::plain(&work));
-        }
-    }
+        let cut_off = result
+            .cut_off
+            .as_deref()
+            .map_or_else(String::new, |work| format!("\ncut off: {}", plain(work)));
+        format!(
+            "buffer {} is revoked, in {took:.1} ms{cut_off}",
+            result.buffer
+        )
+    };
+    print(&format!("{text}\n"))?;
     Ok(())
 }
 
@@ -107,10 +113,11 @@ pub fn restore(options: &RestoreOptions) -> Result<(), Failure> {
     let target = &options.buffer;
     let arguments = target.arguments(5000)?;
     let result = Client::connect(&target.control)?.restore(&arguments)?;
-    if target.json {
-        println!("{}", serde_json::to_string(&result)?);
+    let text = if target.json {
+        serde_json::to_string(&result)?
     } else {
-        println!("buffer {} is {}", result.buffer, result.life);
-    }
+        format!("buffer {} is {}", result.buffer, result.life)
+    };
+    print(&format!("{text}\n"))?;
     Ok(())
 }

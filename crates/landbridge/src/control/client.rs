@@ -95,10 +95,10 @@ impl Client {
     }
 
     /// Hands over what happens to buffers until the program ends, or until
-    /// `tell` fails.
+    /// `tell` fails or says that nobody wants more.
     pub fn events(
         &mut self,
-        mut tell: impl FnMut(EventLine) -> anyhow::Result<()>,
+        mut tell: impl FnMut(EventLine) -> anyhow::Result<bool>,
     ) -> anyhow::Result<()> {
         let _: EventsResult = self.call("events", &())?;
         self.stream.set_read_timeout(None)?;
@@ -107,9 +107,12 @@ impl Client {
             let line = self.lines.next(Duration::from_secs(1 << 30), |buffer, _| {
                 passing::receive(stream, buffer, descriptors)
             })?;
-            match line {
+            let wanted = match line {
                 Some(line) => tell(serde_json::from_str(&line)?)?,
-                None => return Ok(()),
+                None => false,
+            };
+            if !wanted {
+                return Ok(());
             }
         }
     }
