@@ -59,11 +59,7 @@ impl Attachment {
         if terms.pins() {
             charges.push(tenant.charge(Resource::PinnedBytes, buffer.size())?);
         }
-        let record = Record {
-            name: name.to_owned(),
-            terms,
-            holder,
-        };
+        let record = Record::new(name, terms, holder);
         let joined = buffer.reservation().join(&record);
         let number = joined.map_err(|_| buffer.not_there())?;
         buffer.tell(What::Attached {
@@ -220,14 +216,18 @@ impl Attachment {
     }
 
     /// A descriptor for another process to map. The importer's holder takes it
-    /// back when the memory is revoked.
+    /// back when the memory is revoked: it is told of every revocation that begins
+    /// from now on.
+    ///
+    /// # Errors
+    /// [`Error::Revoked`] where the memory is not there.
     pub fn lend(&self) -> Result<Loan, Error> {
         // Pages are pinned through a descriptor, too.
         let method = match self.terms.method() {
             Method::Pages => Method::Pages,
             _ => Method::Descriptor,
         };
-        Ok(self.storage(method)?.lend()?)
+        self.buffer.lend_there(|| self.storage(method))
     }
 
     fn storage(&self, method: Method) -> Result<Storage, Error> {

@@ -34,6 +34,10 @@ pub enum Mutant {
     StaleExclusive,
     /// A window that is being mapped is not waited for.
     ForgottenMap,
+    /// A descriptor is lent of memory that is away.
+    LateLoan,
+    /// Who was not cut off in time is cut off after a restoration.
+    OutOfTurn,
     /// Who comes after a restoration waits for who was cut off.
     StaleFences,
     /// Several reservations are locked in the order in which they are named.

@@ -7,6 +7,8 @@
 
 use std::time::{Duration, Instant};
 
+use landbridge_dmabuf::{Loan, Storage};
+
 use crate::buffer::Buffer;
 use crate::error::Error;
 use crate::events::What;
@@ -14,7 +16,7 @@ use crate::fence::{self, Fence, Outcome};
 use crate::holder::Holder;
 use crate::mutants::{Mutant, seeded};
 use crate::reservation::{Begun, Drained, Record, WaitTimeout};
-use crate::sync::thread;
+use crate::sync::{PoisonError, thread};
 use crate::terms::MemoryModel;
 
 /// How long somebody who has to ask others gets at least, when a deadline has
@@ -94,13 +96,13 @@ impl Buffer {
 
     /// Cuts all importers off. Returns who may still reach the memory.
     fn cut_all_off(&self, deadline: Option<Instant>) -> Vec<String> {
-        let patience = fence::deadline(GRACE).max(deadline);
+        let patience = patience(deadline);
         let mut held = Vec::new();
         let mut asked = Vec::new();
         for record in self.reservation().importers() {
-            match record.holder {
+            match record.holder.clone() {
                 Some(holder) if holder.asks_others() => {
-                    asked.push((ask(&record.name, move || holder.cut_off()), record.name));
+                    asked.push((ask(&record, move || holder.cut_off()), record.name));
                 }
                 Some(holder) => {
                     if let Err(error) = holder.cut_off() {
@@ -161,7 +163,7 @@ impl Buffer {
         if seeded(Mutant::NoFollow) {
             return;
         }
-        let patience = fence::deadline(GRACE).max(deadline);
+        let patience = patience(deadline);
         let mut asked = Vec::new();
         for record in importers {
             let Some(holder) = record.holder.clone() else {
@@ -170,7 +172,7 @@ impl Buffer {
             let (buffer, name) = (self.clone(), record.name.clone());
             let work = move || follow(&*holder, &buffer, &name);
             match &record.holder {
-                Some(holder) if holder.asks_others() => asked.push(ask(&record.name, work)),
+                Some(holder) if holder.asks_others() => asked.push(ask(record, work)),
                 // Told to the log and to whoever listens.
                 _ => drop(work()),
             }
@@ -179,6 +181,26 @@ impl Buffer {
             // Whoever is still at it maps the memory when he gets there.
             answer.wait_until(patience);
         }
+    }
+
+    /// Lends the descriptor of memory that is there, or on its way back: `storage`
+    /// is asked for it. A revocation that has begun lends nobody anything, not even
+    /// what it leaves behind for a restoration.
+    pub(crate) fn lend_there(
+        &self,
+        storage: impl FnOnce() -> Result<Storage, Error>,
+    ) -> Result<Loan, Error> {
+        let presence = self.reservation().presence();
+        if presence.is_err() && !seeded(Mutant::LateLoan) {
+            return Err(self.not_there());
+        }
+        let loan = storage()?.lend()?;
+        if self.reservation().presence() == presence || seeded(Mutant::LateLoan) {
+            return Ok(loan);
+        }
+        // Nobody has seen it.
+        loan.unused();
+        Err(self.not_there())
     }
 
     /// Waits for work of before a move.
@@ -196,6 +218,13 @@ impl Buffer {
     }
 }
 
+/// By when somebody who has to ask others is to have answered: never, where there
+/// is no deadline.
+fn patience(deadline: Option<Instant>) -> Option<Instant> {
+    let grace = fence::deadline(GRACE)?;
+    deadline.map(|deadline| deadline.max(grace))
+}
+
 fn follow(holder: &dyn Holder, buffer: &Buffer, name: &str) -> Result<(), Error> {
     let result = holder.follow(buffer);
     if let Err(error) = &result {
@@ -209,13 +238,23 @@ fn follow(holder: &dyn Holder, buffer: &Buffer, name: &str) -> Result<(), Error>
     result
 }
 
-/// Does `work` on a thread of its own, which may be left behind. Fails where
-/// the work fails.
-fn ask(name: &str, work: impl FnOnce() -> Result<(), Error> + Send + 'static) -> Fence {
-    let (answer, signaller) = Fence::new(name);
+/// Does `work` for an importer on a thread of its own, which may be left behind;
+/// it comes after whatever the importer was asked before. Fails where the work
+/// fails.
+fn ask(importer: &Record, work: impl FnOnce() -> Result<(), Error> + Send + 'static) -> Fence {
+    let (answer, signaller) = Fence::new(&importer.name);
+    let mut asked = importer
+        .asked
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    let before = asked.replace(answer.clone());
+    drop(asked);
     let spawned = thread::Builder::new()
         .name("revocation".to_owned())
         .spawn(move || {
+            if let Some(before) = before.filter(|_| !seeded(Mutant::OutOfTurn)) {
+                before.wait_until(None);
+            }
             let outcome = match work() {
                 Ok(()) => Outcome::Done,
                 Err(error) => {

@@ -19,6 +19,7 @@ use crate::fence::Fence;
 use crate::holder::{Holder, Notice};
 use crate::mutants::{Mutant, seeded};
 use crate::reservation::{Reservation, Usage};
+use crate::sync::Mutex;
 use crate::sync::atomic::Ordering;
 use crate::terms::{Direction, Terms};
 
@@ -61,6 +62,20 @@ pub(crate) struct Record {
     pub(crate) terms: Terms,
     /// `Some`, unless its memory stays where it is and it can't let go.
     pub(crate) holder: Option<Arc<dyn Holder>>,
+    /// The answer to what the holder was last asked on a thread of its own: what
+    /// it is asked next waits for it.
+    pub(crate) asked: Arc<Mutex<Option<Fence>>>,
+}
+
+impl Record {
+    pub(crate) fn new(name: &str, terms: Terms, holder: Option<Arc<dyn Holder>>) -> Self {
+        Self {
+            name: name.to_owned(),
+            terms,
+            holder,
+            asked: Arc::default(),
+        }
+    }
 }
 
 impl fmt::Debug for Record {
@@ -206,6 +221,16 @@ impl Reservation {
         Ok((before, self.cuts()))
     }
 
+    /// How many cuts there were, unless the memory is away. Where it is the same
+    /// twice, the memory was not away in between.
+    pub(crate) fn presence(&self) -> Result<u64, NotThere> {
+        let state = self.lock();
+        match state.life {
+            Life::Revoking | Life::Revoked { .. } => Err(NotThere),
+            Life::Live | Life::Moving | Life::Restoring => Ok(self.cuts()),
+        }
+    }
+
     /// Where the memory is, once it holds still.
     pub(crate) fn pass(&self) -> Result<Pass, NotThere> {
         loop {
@@ -242,10 +267,11 @@ impl Reservation {
         loop {
             let seen = *self.0.pulse();
             let mut state = self.lock();
-            match state.life {
-                Life::Moving if seeded(Mutant::RevokeInMove) => {
-                    state.life = Life::Live;
-                }
+            let life = match state.life {
+                Life::Moving if seeded(Mutant::RevokeInMove) => Life::Live,
+                life => life,
+            };
+            match life {
                 Life::Live => {
                     state.hurry -= usize::from(hurrying);
                     state.life = Life::Revoking;

@@ -4,6 +4,7 @@ mod cpu;
 mod decoder;
 mod exporters;
 mod guest_pages;
+mod late;
 mod moves;
 mod one_caching;
 mod registry;

@@ -32,6 +32,8 @@ fn threes(model: MemoryModel, acts: &'static [Act]) {
         for (next, second) in acts.iter().enumerate().skip(at) {
             for third in &acts[next..] {
                 let three: &'static [Act] = Box::leak(Box::new([*first, *second, *third]));
+                // Shown where it fails.
+                println!("{three:?}");
                 try_orders(model, three, orders());
             }
         }
@@ -54,6 +56,26 @@ fn memory_that_may_be_taken_away() {
             Act::Reset,
         ],
     );
+}
+
+/// Those who were left behind do what they were asked in the order in which they
+/// were asked, so that a window has in the end what it had.
+#[test]
+fn memory_that_comes_back_to_a_window() {
+    let once: &[Act] = &[Act::WindowKept, Act::Blink];
+    let twice: &[Act] = &[Act::WindowKept, Act::Blink, Act::Blink];
+    try_orders(RESTORABLE, once, 10 * orders());
+    try_orders(RESTORABLE, twice, 10 * orders());
+}
+
+/// Where there is time, everybody is waited for.
+#[test]
+fn memory_that_is_taken_away_at_leisure() {
+    for other in [Act::Window, Act::WindowKept, Act::Decode, Act::CountKept] {
+        let acts: &[Act] = Box::leak(Box::new([Act::RevokeAtLeisure, Act::Window, other]));
+        println!("{acts:?}");
+        try_orders(RESTORABLE, acts, 5 * orders());
+    }
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn found_by(mutant: Mutant, model: MemoryModel, acts: &'static [Act]) {
 
 #[test]
 fn importers_that_come_in_while_the_memory_is_away() {
-    found_by(Mutant::LateJoin, RESTORABLE, &[Act::Revoke, Act::Window]);
+    found_by(Mutant::LateJoin, RESTORABLE, &[Act::Revoke, Act::Decode]);
 }
 
 #[test]
@@ -112,8 +112,20 @@ fn maps_that_a_revocation_forgets() {
     found_by(
         Mutant::ForgottenMap,
         RESTORABLE,
-        &[Act::Revoke, Act::Window],
+        &[Act::RevokeAtLeisure, Act::Window],
     );
+}
+
+#[test]
+fn loans_of_memory_that_is_away() {
+    let acts = &[Act::Revoke, Act::Window];
+    found_by(Mutant::LateLoan, RESTORABLE, acts);
+}
+
+#[test]
+fn cuts_that_come_after_the_restoration() {
+    let acts = &[Act::WindowKept, Act::Blink];
+    found_by(Mutant::OutOfTurn, RESTORABLE, acts);
 }
 
 #[test]

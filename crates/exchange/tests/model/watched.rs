@@ -25,13 +25,32 @@ pub(crate) struct Watched {
 #[derive(Default)]
 pub(crate) struct Seen {
     storage: Mutex<Option<Storage>>,
-    /// Bytes were left to a decoder that took too long.
-    pub(crate) abandoned: AtomicBool,
+    /// Somebody kept memory that was taken away.
+    left: AtomicBool,
+    /// What was left to decoders that took too long. Looked at without a step.
+    abandoned: std::sync::Mutex<Vec<Storage>>,
 }
 
 impl Seen {
     pub(crate) fn storage(&self) -> Storage {
         self.storage.lock().unwrap().clone().unwrap()
+    }
+
+    /// Whether anybody was left with memory that was taken away.
+    pub(crate) fn was_left(&self) -> bool {
+        self.left.load(Ordering::SeqCst)
+    }
+
+    /// Whether bytes were left to a decoder that took too long.
+    pub(crate) fn bytes_were_left(&self) -> bool {
+        !self.abandoned.lock().unwrap().is_empty()
+    }
+
+    /// How many decoders have memory that was left to them, and to nobody else.
+    pub(crate) fn left_behind(&self) -> usize {
+        let abandoned = self.abandoned.lock().unwrap();
+        let held = abandoned.iter().filter(|it| it.holders().exclusive);
+        held.count()
     }
 }
 
@@ -111,12 +130,13 @@ impl Exporter for Watched {
             return Ok(());
         }
         // Somebody is left: whoever it is keeps the old memory.
+        self.seen.left.store(true, Ordering::SeqCst);
         let next = fresh();
         if !old.holders().exclusive {
             let (from, to) = (old.map(Access::ReadOnly)?, next.map(Access::ReadWrite)?);
             to.view().copy_from_view(0, from.view())?;
         } else {
-            self.seen.abandoned.store(true, Ordering::SeqCst);
+            self.seen.abandoned.lock().unwrap().push(old);
         }
         self.replace(next);
         Ok(())

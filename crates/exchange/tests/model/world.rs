@@ -5,6 +5,7 @@
 )]
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use landbridge_dmabuf::{Identity, LetGo};
@@ -13,7 +14,7 @@ use landbridge_exchange::fence::Outcome;
 use landbridge_exchange::importers::cpu::CpuImport;
 use landbridge_exchange::importers::decoder::DecoderImport;
 use landbridge_exchange::importers::window::fake::{Call, FakeMapper};
-use landbridge_exchange::importers::window::{PAGE, Window};
+use landbridge_exchange::importers::window::{PAGE, Window, WindowMapping};
 use landbridge_exchange::tenant::Resource;
 use landbridge_exchange::terms::{Direction, MemoryModel};
 use landbridge_exchange::{Buffer, Error, Exchange, Life, Limits, Revocation, Tenant};
@@ -33,6 +34,10 @@ pub(crate) enum Act {
     Revoke,
     /// Takes it away and gives it back.
     RevokeAndRestore,
+    /// The same, in one go and without a look.
+    Blink,
+    /// Takes it away and has all the time in the world.
+    RevokeAtLeisure,
     /// Gives it back, if it is away.
     Restore,
     /// The exporter dies.
@@ -47,6 +52,8 @@ pub(crate) enum Act {
     Decode,
     /// Maps it into the guest's window and out again.
     Window,
+    /// Maps it into the guest's window, where it stays.
+    WindowKept,
     /// The VMM dies: its window is gone.
     Reset,
 }
@@ -70,6 +77,10 @@ pub(crate) struct World {
     /// Accesses that were cut, and revocations that said so.
     victims: AtomicU64,
     reported: AtomicU64,
+    /// How many frames are being written now. Looked at without a step.
+    decoding: AtomicUsize,
+    /// A window's mapping that is to be there in the end.
+    stays: Mutex<Option<WindowMapping>>,
     seen: Arc<Seen>,
 }
 
@@ -129,6 +140,8 @@ impl World {
             tried: AtomicU64::new(0),
             victims: AtomicU64::new(0),
             reported: AtomicU64::new(0),
+            decoding: AtomicUsize::new(0),
+            stays: Mutex::new(None),
             seen,
         })
     }
@@ -156,6 +169,8 @@ impl World {
                 self.revoke(|buffer| buffer.revoke(WHILE));
                 self.restore();
             }
+            Act::Blink => self.blink(),
+            Act::RevokeAtLeisure => self.revoke_at_leisure(),
             Act::Restore => self.restore(),
             Act::Lose => self.revoke(|buffer| buffer.lose(WHILE)),
             Act::Move => drop(check(self.buffer.relocate(Kind::Memfd, WHILE))),
@@ -169,6 +184,10 @@ impl World {
             }
             Act::Decode => self.decode(),
             Act::Window => self.map(),
+            Act::WindowKept => {
+                let mapping = check(self.window.map(&self.buffer, 0, &self.tenant));
+                *self.stays.lock().unwrap() = mapping;
+            }
             Act::Reset => {
                 self.mapper.die();
                 self.window.reset();
@@ -206,6 +225,24 @@ impl World {
             thread::yield_now();
         }
         self.away.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn blink(&self) {
+        let mut restores = self.restores.lock().unwrap();
+        *restores += 1;
+        if let Some(Revocation {
+            cut_off: Some(_), ..
+        }) = check(self.buffer.revoke(WHILE))
+        {
+            self.reported.fetch_add(1, Ordering::SeqCst);
+        }
+        check(self.buffer.restore(WHILE));
+    }
+
+    /// Everybody lets go in time, so nobody keeps anything.
+    fn revoke_at_leisure(&self) {
+        self.revoke(|buffer| buffer.revoke(Duration::MAX));
+        assert!(!self.seen.was_left(), "somebody was not waited for");
     }
 
     fn restore(&self) {
@@ -278,7 +315,12 @@ impl World {
 
     /// A frame says the same at both ends of the page, and goes on counting.
     fn decode(&self) {
-        let decoder = DecoderImport::attach(&self.buffer, "decoder", &self.tenant);
+        let (decoder, away) =
+            self.while_away(|| DecoderImport::attach(&self.buffer, "decoder", &self.tenant));
+        assert!(
+            !(away && decoder.is_ok()),
+            "an importer comes in while the memory is away"
+        );
         let Some(decoder) = check(decoder) else {
             return;
         };
@@ -287,8 +329,15 @@ impl World {
         let frame = Arc::new(decoder).queue("frame");
         let fence = frame.fence().clone();
         let written = frame.write(WHILE, |bytes| {
+            self.decoding.fetch_add(1, Ordering::SeqCst);
             let ((), away) = self.while_away(thread::yield_now);
-            assert!(!away, "memory is decoded into while it is away");
+            // No step is between the look and here, so that all is as it was then.
+            let decoding = self.decoding.load(Ordering::SeqCst);
+            assert!(
+                !away || decoding <= self.seen.left_behind(),
+                "memory is decoded into while it is away"
+            );
+            self.decoding.fetch_sub(1, Ordering::SeqCst);
             let count = u64::from_ne_bytes(bytes[..8].try_into().unwrap()) + 1;
             bytes[..8].copy_from_slice(&count.to_ne_bytes());
             bytes[4088..].copy_from_slice(&count.to_ne_bytes());
@@ -334,6 +383,7 @@ impl World {
             check(self.buffer.restore(WHILE));
         }
         self.look();
+        self.look_at_the_window();
         let world = Arc::into_inner(self).expect("all actors are gone");
         assert!(world.buffer.importers().is_empty(), "an importer is left");
         let Self {
@@ -369,13 +419,34 @@ impl World {
             self.counted.load(Ordering::SeqCst),
             self.tried.load(Ordering::SeqCst),
         );
-        let abandoned = self.seen.abandoned.load(Ordering::SeqCst);
+        let lost = self.seen.bytes_were_left();
         assert!(
-            abandoned || value >= counted,
+            lost || value >= counted,
             "{counted} counted, {value} there: a write is lost"
         );
         assert!(value <= tried, "{tried} tried, {value} there");
         access.end().unwrap();
+    }
+}
+
+impl World {
+    /// What is to be in the window is there, as soon as those have answered who
+    /// did not do so in time.
+    fn look_at_the_window(&self) {
+        let Some(mapping) = self.stays.lock().unwrap().take() else {
+            return;
+        };
+        for _ in 0..1000 {
+            if mapping.is_mapped() {
+                break;
+            }
+            thread::yield_now();
+        }
+        assert!(
+            mapping.is_mapped() || self.buffer.life() != Life::Live,
+            "the memory is back, but not in the window"
+        );
+        mapping.unmap().unwrap();
     }
 }
 

@@ -270,16 +270,16 @@ fn withdrawn(place: Place) -> State {
 }
 
 fn again(place: Place, buffer: &Buffer) -> (State, Result<(), Error>) {
-    let lent = match buffer.exporter().storage() {
-        Some(storage) => storage.lend().map_err(Error::from),
-        None => Err(Error::Refused(Refusal {
-            importer: "guest window".to_owned(),
-            exporter: buffer.exporter_name().to_owned(),
-            unmet: vec![Unmet::Method(Method::Descriptor)],
-        })),
+    let missing = || Refusal {
+        importer: "guest window".to_owned(),
+        exporter: buffer.exporter_name().to_owned(),
+        unmet: vec![Unmet::Method(Method::Descriptor)],
     };
+    let lent = buffer.lend_there(|| Ok(buffer.exporter().storage().ok_or_else(missing)?));
     let loan = match lent {
         Ok(loan) => loan,
+        // Asked too late: it was taken away again, and may come back again.
+        Err(Error::Revoked { .. }) => return (withdrawn(place), Ok(())),
         Err(error) => {
             place.free();
             return (State::Gone, Err(error));
