@@ -1,14 +1,14 @@
-//! What the VMM tells the device of its own window, as QEMU 11.1 does: after
-//! each map and unmap, and before it answers, it sends the whole memory table,
-//! with every file anew, or nothing while there are more regions than one
-//! message holds.
+//! What the VMM tells the device of its own window, as QEMU 11.1 does: when a
+//! map or an unmap takes effect, which is after its answer and before the next
+//! one, it sends the whole memory table, with every file anew, or nothing while
+//! there are more regions than one message holds.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use vhost::vhost_user::message::VhostUserMMap;
+use vhost::vhost_user::message::{VhostUserMMap, VhostUserSharedMsg};
 use vhost::vhost_user::{Frontend, HandlerResult, VhostUserFrontendReqHandler};
 use vhost::{VhostBackend, VhostUserMemoryRegionInfo};
 
@@ -39,7 +39,15 @@ pub(super) struct Announcer {
 struct Announced {
     frontend: Frontend,
     ram: Arc<Ram>,
-    maps: Mutex<BTreeMap<u64, (OwnedFd, u64)>>,
+    state: Mutex<State>,
+}
+
+/// What is in the window: files and their lengths, by offset.
+#[derive(Default)]
+struct State {
+    maps: BTreeMap<u64, (OwnedFd, u64)>,
+    /// The device was not told yet.
+    changed: bool,
 }
 
 impl Announcer {
@@ -56,7 +64,7 @@ impl Announcer {
         let announced = Announced {
             frontend,
             ram,
-            maps: Mutex::default(),
+            state: Mutex::default(),
         };
         Self {
             window,
@@ -67,19 +75,23 @@ impl Announcer {
     /// The window has been emptied.
     pub(super) fn forget(&self) {
         if let Some(announced) = &self.announced {
-            announced.maps().clear();
+            *announced.state() = State::default();
         }
     }
 }
 
 impl Announced {
-    fn maps(&self) -> MutexGuard<'_, BTreeMap<u64, (OwnedFd, u64)>> {
-        self.maps.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn announce(&self) -> io::Result<()> {
-        let maps = self.maps();
-        let window = maps.iter().map(|(offset, (file, len))| {
+    /// Tells the device, if it was not told.
+    fn catch_up(&self) -> io::Result<()> {
+        let mut state = self.state();
+        if !std::mem::take(&mut state.changed) {
+            return Ok(());
+        }
+        let window = state.maps.iter().map(|(offset, (file, len))| {
             let place = (WINDOW_BASE + offset, *len, VMM_WINDOW_BASE + offset);
             region(place, file)
         });
@@ -111,11 +123,11 @@ impl VhostUserFrontendReqHandler for Announcer {
     fn shmem_map(&self, request: &VhostUserMMap, file: &dyn AsRawFd) -> HandlerResult<u64> {
         self.window.shmem_map(request, file)?;
         if let Some(announced) = &self.announced {
+            announced.catch_up()?;
             let file = asserted::duplicate(file)?;
-            announced
-                .maps()
-                .insert(request.shm_offset, (file, request.len));
-            announced.announce()?;
+            let mut state = announced.state();
+            state.maps.insert(request.shm_offset, (file, request.len));
+            state.changed = true;
         }
         Ok(0)
     }
@@ -123,10 +135,20 @@ impl VhostUserFrontendReqHandler for Announcer {
     fn shmem_unmap(&self, request: &VhostUserMMap) -> HandlerResult<u64> {
         self.window.shmem_unmap(request)?;
         if let Some(announced) = &self.announced {
+            announced.catch_up()?;
             let offset = request.shm_offset;
-            announced.maps().remove(&offset);
-            announced.announce()?;
+            let mut state = announced.state();
+            state.maps.remove(&offset);
+            state.changed = true;
         }
         Ok(0)
+    }
+
+    fn shared_object_remove(&self, object: &VhostUserSharedMsg) -> HandlerResult<u64> {
+        let answer = self.window.shared_object_remove(object);
+        if let Some(announced) = &self.announced {
+            announced.catch_up()?;
+        }
+        answer
     }
 }
