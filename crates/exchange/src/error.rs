@@ -134,6 +134,15 @@ impl Error {
         }
     }
 
+    /// Whether the same call may succeed once its caller has given up something
+    /// else.
+    pub fn lacks_room(&self) -> bool {
+        matches!(
+            self,
+            Self::OverLimit(_) | Self::Window(WindowError::TooMany)
+        )
+    }
+
     /// Whether the same call may succeed later with nothing else changed by
     /// its caller.
     pub fn may_pass(&self) -> bool {

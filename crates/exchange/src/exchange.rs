@@ -13,6 +13,7 @@ use crate::exporter::Exporter;
 use crate::memories::Memories;
 use crate::registry::Registry;
 use crate::relocate::{MoveStats, Pace};
+use crate::reservation::Life;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard, PoisonError};
 use crate::tenant::{Charge, Resource, Tenant};
@@ -71,7 +72,7 @@ impl Exchange {
             });
         }
         let charges = charge(tenant, exporter.size(), offer.model)?;
-        self.admit(exporter, charges)
+        self.admit(Box::new(exporter), charges)
     }
 
     /// Takes an exporter's memory in unless it is another buffer's already, and
@@ -112,21 +113,36 @@ impl Exchange {
                 ),
             });
         }
-        self.admit(exporter, charges)
+        self.admit(Box::new(exporter), charges)
     }
 
-    fn admit(
-        &self,
-        exporter: impl Exporter + 'static,
-        charges: Vec<Charge>,
-    ) -> Result<Buffer, Error> {
+    /// A new buffer, zeroed, in the memory of `old`, which nobody is to use any
+    /// more: what is still mapped of it in a guest's window is
+    /// [handed over](crate::importers::window::WindowMapping::hand_over). Until
+    /// `old` is dropped, both are paid for.
+    ///
+    /// `None` where the memory can't be emptied or is not there, and where anybody
+    /// but that window may reach it: `old` has a UUID or another importer.
+    pub fn renew(&self, old: &Buffer, tenant: &Tenant) -> Result<Option<Buffer>, Error> {
+        let alone = old.uuid().is_none() && old.importers().len() <= 1;
+        if !alone || old.life() != Life::Live {
+            return Ok(None);
+        }
+        let charges = charge(tenant, old.size(), old.offer().model)?;
+        let exporter = old.exporter().renew()?;
+        exporter
+            .map(|exporter| self.admit(exporter, charges))
+            .transpose()
+    }
+
+    fn admit(&self, exporter: Box<dyn Exporter>, charges: Vec<Charge>) -> Result<Buffer, Error> {
         let memory = match (exporter.identity(), exporter.offer().caching) {
             (Some(identity), Some(caching)) => Some(self.0.memories.enter(identity, caching)?),
             _ => None,
         };
         let id = BufferId(self.0.next.fetch_add(1, Ordering::Relaxed));
         let shared = Arc::clone(&self.0);
-        let buffer = Buffer::new(id, Box::new(exporter), memory, charges, shared);
+        let buffer = Buffer::new(id, exporter, memory, charges, shared);
         self.0.buffers().insert(id, buffer.downgrade());
         Ok(buffer)
     }

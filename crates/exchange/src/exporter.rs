@@ -66,6 +66,16 @@ pub trait Exporter: Send + Sync {
     /// The memory as guest-physical ranges, where the guest brought it.
     fn ranges(&self) -> Option<&RangeList<GuestPhysical>>;
 
+    /// The same memory as another exporter's, emptied, for a buffer that is to
+    /// be like new. `None` where that can't be: where the memory can't be
+    /// emptied, or anybody reaches it but one who has borrowed its descriptor.
+    ///
+    /// # Errors
+    /// Where emptying it fails.
+    fn renew(&self) -> Result<Option<Box<dyn Exporter>>, Error> {
+        Ok(None)
+    }
+
     /// All importers are cut off, except for those that `held` names, who could
     /// not be: takes the memory away, from them too if that can be done.
     ///

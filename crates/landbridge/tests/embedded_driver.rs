@@ -22,7 +22,10 @@ fn start(mode: Mode) -> (Gpu, Arc<FakeDisplay>) {
         Output::new(320, 240).unwrap(),
     ];
     let tenant = Tenant::new("guest", Limits::default());
-    let config = GpuConfig::new(outputs, mode, tenant).unwrap();
+    start_with(GpuConfig::new(outputs, mode, tenant).unwrap())
+}
+
+fn start_with(config: GpuConfig) -> (Gpu, Arc<FakeDisplay>) {
     let link = Link::new();
     let display = Arc::new(FakeDisplay::default());
     let device = landbridge_device_gpu::Gpu::new(
@@ -57,6 +60,37 @@ fn shown(display: &FakeDisplay) -> Vec<u8> {
             _ => None,
         });
     flushed.expect("a picture was shown")
+}
+
+#[test]
+fn a_blob_in_an_idle_map_is_zeroed_and_its_own() {
+    let tenant = Tenant::new("guest", Limits::default());
+    let outputs = vec![Output::new(64, 64).unwrap()];
+    let mode = Mode::HostVisible { window: 1 << 20 };
+    let config = GpuConfig::new(outputs, mode, tenant).unwrap();
+    let (gpu, _display) = start_with(config.with_idle_maps(1));
+    let context = gpu.create_context("test", CapsetId(0)).unwrap().id;
+    let window = gpu.guest().window().unwrap();
+    let mut maps = Vec::new();
+    for _ in 0..3 {
+        let blob = gpu.create_host_blob(context, 0, 4 * PAGE).unwrap();
+        let mapping = gpu.map(&blob).unwrap();
+        assert_eq!(mapping.caching(), MapCaching::Cached);
+        assert_eq!(mapping.read(0, 4 * 4096).unwrap(), [0; 4 * 4096]);
+        mapping.write(4096, b"bytes of the last blob").unwrap();
+        gpu.unmap(mapping).unwrap();
+        gpu.unref(&blob).unwrap();
+        maps.push(window.maps());
+    }
+    assert_eq!(maps[0].len(), 1);
+    assert!(
+        maps.iter().all(|map| *map == maps[0]),
+        "mapped once: {maps:?}"
+    );
+    // A guest that writes to what it unmapped writes nothing of anybody else.
+    window.write(maps[0][0].offset, b"late").unwrap();
+    let blob = gpu.create_host_blob(context, 0, 4 * PAGE).unwrap();
+    assert_eq!(gpu.map(&blob).unwrap().read(0, 4).unwrap(), [0; 4]);
 }
 
 #[test]

@@ -21,20 +21,22 @@ static HEAP: PeakAlloc = PeakAlloc;
 const PAGE: u64 = 4096;
 
 /// Enough for one word that is kept by each cycle to be told from [`NOISE`].
-const CYCLES: usize = 200;
+const CYCLES: usize = 150;
 /// The first ones fill pools.
 const SETTLING: usize = 50;
 /// A message that is under way as the count is taken.
 const NOISE: usize = 1024;
 
-fn guest() -> (Gpu, Arc<FakeDisplay>) {
+fn guest(idle_maps: usize) -> (Gpu, Arc<FakeDisplay>) {
     let outputs = vec![Output::new(64, 64).unwrap()];
     let tenant = Tenant::new("guest", Limits::default());
     let mode = Mode::HostVisible { window: 1 << 20 };
     let link = Link::new();
     let display = Arc::new(FakeDisplay::default());
     let device = landbridge_device_gpu::Gpu::new(
-        GpuConfig::new(outputs, mode, tenant).unwrap(),
+        GpuConfig::new(outputs, mode, tenant)
+            .unwrap()
+            .with_idle_maps(idle_maps),
         Exchange::new(),
         link.memory(),
         link.mapper(),
@@ -50,16 +52,23 @@ fn guest() -> (Gpu, Arc<FakeDisplay>) {
 }
 
 fn blob_of_the_host(gpu: &Gpu, context: u32) {
+    shared_or_not(gpu, context, BlobFlags::all());
+    shared_or_not(gpu, context, BlobFlags::MAPPABLE);
+}
+
+fn shared_or_not(gpu: &Gpu, context: u32, flags: BlobFlags) {
     let new = NewBlob {
         mem: BlobMem::Host3d,
-        flags: BlobFlags::all(),
+        flags,
         blob_id: 0,
         size: PAGE,
         ctx_id: context,
         backing: None,
     };
     let blob = gpu.create_blob(&new).unwrap();
-    gpu.assign_uuid(&blob).unwrap();
+    if flags.contains(BlobFlags::CROSS_DEVICE) {
+        gpu.assign_uuid(&blob).unwrap();
+    }
     let mapping = gpu.map(&blob).unwrap();
     mapping.write(0, b"bytes").unwrap();
     gpu.unmap(mapping).unwrap();
@@ -118,7 +127,13 @@ fn check(what: &str, cycles: usize, live_once: impl Fn()) {
 fn what_a_guest_makes_and_destroys_leaves_no_byte() {
     let asked = std::env::var("LIVE_BYTES_CYCLES");
     let cycles = asked.map_or(CYCLES, |cycles| cycles.parse().unwrap());
-    let (gpu, display) = guest();
+    for idle_maps in [0, 2] {
+        check_all(idle_maps, cycles);
+    }
+}
+
+fn check_all(idle_maps: usize, cycles: usize) {
+    let (gpu, display) = guest(idle_maps);
     let context = gpu.create_context("test", CapsetId(0)).unwrap().id;
     check("a host blob", cycles, || blob_of_the_host(&gpu, context));
     check("one that is mapped to its end", cycles, || {

@@ -35,13 +35,14 @@ impl Backing {
         entries: &[MemEntry],
         size: Option<u64>,
     ) -> Result<Self, Error> {
-        Self::make(core, entries, size, None)
+        core.with_room(|| Self::make(core, entries, size, None))
     }
 
     /// The guest memory of these entries that is a blob: a dma-buf where this
     /// machine can make one.
     pub(crate) fn blob(core: &Core, entries: &[MemEntry], size: u64) -> Result<Self, Error> {
-        Self::make(core, entries, Some(size), core.config.joiner.as_deref())
+        let joiner = core.config.joiner.as_deref();
+        core.with_room(|| Self::make(core, entries, Some(size), joiner))
     }
 
     fn make(

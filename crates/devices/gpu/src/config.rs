@@ -144,6 +144,7 @@ pub struct GpuConfig {
     pub(crate) host_model: MemoryModel,
     pub(crate) scanouts: Failing,
     pub(crate) bounds: Bounds,
+    pub(crate) idle_maps: usize,
 }
 
 impl GpuConfig {
@@ -168,6 +169,7 @@ impl GpuConfig {
             host_model: MemoryModel::Pinned,
             scanouts: Failing::Allowed,
             bounds: Bounds::default(),
+            idle_maps: 0,
         })
     }
 
@@ -207,6 +209,15 @@ impl GpuConfig {
     #[must_use]
     pub fn with_scanouts(mut self, failing: Failing) -> Self {
         self.scanouts = failing;
+        self
+    }
+
+    /// The same GPU, which keeps so many blobs in the window that the guest has
+    /// unmapped, for the guest's next ones: at most 32 MiB, of memfds that stay
+    /// where they are, and of blobs that other devices can't ask for.
+    #[must_use]
+    pub fn with_idle_maps(mut self, count: usize) -> Self {
+        self.idle_maps = count;
         self
     }
 

@@ -14,9 +14,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use landbridge_exchange::exporters::HostMemory;
 use landbridge_exchange::exporters::guest_pages::GuestMemory;
+use landbridge_exchange::exporters::host_memory::Kind;
 use landbridge_exchange::importers::window::Window;
+use landbridge_exchange::terms::MemoryModel;
 use landbridge_exchange::{Buffer, Exchange, Tenant};
-use landbridge_protocol_gpu::{ControlHeader, Features};
+use landbridge_protocol_gpu::{BlobFlags, ControlHeader, Features};
 
 use crate::config::GpuConfig;
 use crate::contexts::Contexts;
@@ -24,6 +26,7 @@ use crate::display::Display;
 use crate::error::Error;
 use crate::fences::{Timeline, Timelines};
 use crate::host_objects::HostObjects;
+use crate::idle::Idle;
 use crate::jobs::Jobs;
 use crate::metrics::Metrics;
 use crate::resources::Resources;
@@ -35,6 +38,7 @@ pub(crate) struct State {
     pub(crate) resources: Resources,
     pub(crate) scanouts: Scanouts,
     pub(crate) contexts: Contexts,
+    pub(crate) idle: Idle,
 }
 
 /// What all parts of the device share.
@@ -70,6 +74,7 @@ impl Core {
             resources: Resources::default(),
             scanouts: Scanouts::new(config.outputs.len()),
             contexts: Contexts::default(),
+            idle: Idle::default(),
         };
         Self {
             config,
@@ -101,9 +106,39 @@ impl Core {
             let memory = HostMemory::allocate(name, size, kind)?;
             Ok(memory.with_caching(caching).of_model(model))
         };
-        Ok(self
-            .exchange
-            .publish_with(size, model, self.tenant(), make)?)
+        let tenant = self.tenant();
+        self.with_room(|| Ok(self.exchange.publish_with(size, model, tenant, make)?))
+    }
+
+    /// Does something on the tenant's account, and where that has no room for it,
+    /// once more without idle maps.
+    pub(crate) fn with_room<T>(
+        &self,
+        mut call: impl FnMut() -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let result = call();
+        match &result {
+            Err(Error::Exchange(error)) if error.lacks_room() => {}
+            _ => return result,
+        }
+        let idle = self.any_state().idle.take_all();
+        if idle.is_empty() {
+            return result;
+        }
+        drop(idle);
+        call()
+    }
+
+    /// Whether maps of a blob of our host memory may stay when it is unmapped.
+    /// Another device may want a blob that it can ask for to itself: that needs
+    /// everybody else to let go. What moves is to be free to, and only a memfd
+    /// can be emptied.
+    pub(crate) fn may_idle(&self, flags: BlobFlags) -> bool {
+        let config = &self.config;
+        config.idle_maps > 0
+            && matches!(config.host_memory, Kind::Memfd | Kind::HugePages)
+            && !matches!(config.host_model, MemoryModel::Movable { .. })
+            && !flags.contains(BlobFlags::CROSS_DEVICE)
     }
 
     /// The features that the driver accepted.
@@ -145,6 +180,7 @@ impl Core {
             resources: Resources::default(),
             scanouts: Scanouts::new(self.config.outputs.len()),
             contexts: Contexts::default(),
+            idle: Idle::default(),
         };
         let old = std::mem::replace(&mut *state, fresh);
         self.life.store(life, Ordering::Release);

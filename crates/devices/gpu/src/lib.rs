@@ -33,6 +33,7 @@ mod edid;
 pub mod error;
 mod fences;
 mod host_objects;
+mod idle;
 pub mod image;
 mod jobs;
 mod metrics;

@@ -21,7 +21,12 @@ pub(crate) enum Kind {
     /// A guest-only blob: its backing *is* its memory.
     Guest { size: u64, flags: BlobFlags },
     /// A host-only blob.
-    Host { buffer: Buffer, flags: BlobFlags },
+    Host {
+        buffer: Buffer,
+        flags: BlobFlags,
+        /// Its map may stay when the guest unmaps it: see [`Core::may_idle`](crate::core::Core::may_idle).
+        idles: bool,
+    },
     /// A blob in host memory whose backing is a shadow for transfers.
     Shadowed { buffer: Buffer, flags: BlobFlags },
 }
@@ -125,14 +130,14 @@ impl Resources {
         Ok(())
     }
 
-    /// Adds a resource under a free id.
+    /// Adds a resource under a free id, and returns its serial.
     pub(crate) fn insert(
         &mut self,
         id: u32,
         kind: Kind,
         backing: Option<Backing>,
         bounds: &Bounds,
-    ) -> Result<(), Error> {
+    ) -> Result<u64, Error> {
         self.check_free(id, bounds)?;
         let serial = self.next;
         self.next += 1;
@@ -145,7 +150,7 @@ impl Resources {
             seen: None,
         };
         self.resources.insert(id, resource);
-        Ok(())
+        Ok(serial)
     }
 
     pub(crate) fn get(&self, id: u32) -> Result<&Resource, Error> {

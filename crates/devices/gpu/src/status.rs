@@ -19,8 +19,10 @@ pub struct GpuStatus {
     pub scanouts: Vec<ScanoutStatus>,
     /// Contexts, by id.
     pub contexts: Vec<ContextStatus>,
-    /// Blobs in the host-visible window.
+    /// Blobs in the host-visible window, for the guest.
     pub maps: usize,
+    /// What is there besides: for the guest's next blobs.
+    pub idle_maps: usize,
     /// Commands that wait for other users of a buffer.
     pub waiting: usize,
     /// Fenced commands that are not answered.
@@ -87,12 +89,16 @@ impl Core {
             .collect();
         contexts.sort_by_key(|context| context.id);
         let scanouts = state.scanouts.iter().map(scanout).collect();
+        let idle_maps = state.idle.len();
         drop(state);
+        let maps = self.window.as_ref().map_or(0, |window| window.maps());
         GpuStatus {
             resources,
             scanouts,
             contexts,
-            maps: self.window.as_ref().map_or(0, |window| window.maps()),
+            // The window was asked later, and may have fewer by then.
+            maps: maps.saturating_sub(idle_maps),
+            idle_maps,
             waiting: self.jobs.waiting(),
             fences: self.timelines.outstanding(),
             metrics: self.metrics.snapshot(),

@@ -8,6 +8,7 @@ use std::fmt;
 
 use landbridge_dmabuf::heap::Heap;
 use landbridge_dmabuf::memfd::Options;
+use landbridge_dmabuf::storage::Holders;
 use landbridge_dmabuf::{
     Access, CpuAccess as Bracket, Direction as Dmabuf, Identity, Memfd, Storage, Udmabuf,
 };
@@ -292,6 +293,30 @@ impl Exporter for HostMemory {
 
     fn ranges(&self) -> Option<&RangeList<GuestPhysical>> {
         None
+    }
+
+    fn renew(&self) -> Result<Option<Box<dyn Exporter>>, Error> {
+        const ONE_LOAN: Holders = Holders {
+            loans: 1,
+            lost_loans: 0,
+            mappings: 0,
+            exclusive: false,
+        };
+        let backing = self.lock().clone();
+        let Some(storage) = backing.storage.as_ref() else {
+            return Ok(None);
+        };
+        if storage.dma_buf().is_some() || storage.holders() != ONE_LOAN {
+            return Ok(None);
+        }
+        storage.sever()?;
+        Ok(Some(Box::new(Self {
+            label: self.label.clone(),
+            size: self.size,
+            model: self.model,
+            pinnable: self.pinnable,
+            backing: Mutex::new(backing),
+        })))
     }
 
     fn revoke(&self, held: &[String]) -> Result<(), Error> {

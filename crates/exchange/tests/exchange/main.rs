@@ -8,6 +8,7 @@ mod late;
 mod moves;
 mod one_caching;
 mod registry;
+mod renewed;
 mod reservation;
 mod revoke;
 mod scene;

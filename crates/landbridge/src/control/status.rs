@@ -116,6 +116,8 @@ pub struct DeviceStatus {
     pub contexts: Vec<ContextStatus>,
     /// Blobs in the window.
     pub maps: usize,
+    /// What stays in the window for the guest's next blobs.
+    pub idle_maps: usize,
     /// Commands that wait for other users of a buffer.
     pub waiting: usize,
     /// Fenced commands that are not answered.

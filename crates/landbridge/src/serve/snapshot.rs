@@ -81,6 +81,7 @@ fn device(berth: &Berth) -> DeviceStatus {
         scanouts: status.scanouts.into_iter().map(scanout).collect(),
         contexts: status.contexts.iter().map(context).collect(),
         maps: status.maps,
+        idle_maps: status.idle_maps,
         waiting: status.waiting,
         fences_outstanding: status.fences,
     }

@@ -60,7 +60,10 @@ fn devices(devices: &[DeviceStatus]) -> Table {
             },
             visit,
             shows(device),
-            device.maps.to_string(),
+            match device.idle_maps {
+                0 => device.maps.to_string(),
+                idle => format!("{} and {idle} idle", device.maps),
+            },
             device.waiting.to_string(),
             device.fences_outstanding.to_string(),
             device.counters.commands.to_string(),

@@ -182,6 +182,7 @@ fn the_keys_of_the_status_are_stable() {
             "device",
             "fences_outstanding",
             "guest",
+            "idle_maps",
             "kind",
             "last_error",
             "maps",

@@ -16,6 +16,7 @@ pub(crate) fn unref(call: Call<'_>, resource: ResourceRef) -> Result<Task, Error
     let mut removed = state.resources.remove(id)?;
     let darkened = state.scanouts.darken(removed.serial);
     state.contexts.forget(id);
+    state.idle.disown(removed.serial);
     drop(state);
     call.core.jobs.cancel(removed.serial, id);
     if let Place::Mapped { mapping, .. } = std::mem::take(&mut removed.place)

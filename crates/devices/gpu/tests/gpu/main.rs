@@ -7,6 +7,7 @@ mod display;
 mod harness;
 mod host_objects;
 mod hostile;
+mod idle;
 mod order;
 mod property;
 mod revoke;

@@ -192,6 +192,12 @@ impl Place {
         self.unmapping()
     }
 
+    /// What is mapped there is another buffer's from now on. Returns the one
+    /// that it was.
+    pub(super) fn hand_over(&mut self, to: &Buffer) -> Buffer {
+        std::mem::replace(&mut self.buffer, to.clone())
+    }
+
     /// Nothing is mapped there any more.
     pub(super) fn free(mut self) {
         self.free = true;

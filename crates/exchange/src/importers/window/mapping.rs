@@ -13,7 +13,9 @@ use crate::error::Error;
 use crate::events::What;
 use crate::holder::{Holder, Notice};
 use crate::importers::window::book::Place;
-use crate::importers::window::{MapperError, Unmapped, Window, WindowError, WindowMap};
+use crate::importers::window::{
+    GuestWindow, MapperError, Unmapped, Window, WindowError, WindowMap,
+};
 use crate::mutants::{Mutant, seeded};
 use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use crate::tenant::{Resource, Tenant};
@@ -187,6 +189,28 @@ impl Slot {
         Ok(held)
     }
 
+    /// Takes over what `from` has mapped, for another buffer in the same memory;
+    /// `false` where that has nothing mapped, or the memory is taken away.
+    fn take_over(&self, from: &Self, buffer: &Buffer) -> bool {
+        let mut held = match from.take() {
+            State::Mapped(held) => held,
+            other => {
+                from.settle(other);
+                self.settle(State::Gone);
+                return false;
+            }
+        };
+        // Whoever takes the other buffer away from now on finds nothing here.
+        from.settle(State::Gone);
+        drop(held.place.hand_over(buffer));
+        if self.settle(State::Mapped(held)) {
+            // As when it is mapped: ours to unmap, if the revocation has not.
+            let _ = self.unmap();
+            return false;
+        }
+        true
+    }
+
     /// Unmaps the buffer for good.
     fn unmap(&self) -> Result<(), WindowError> {
         let state = self.take();
@@ -324,6 +348,31 @@ impl WindowMapping {
     /// away.
     pub fn is_mapped(&self) -> bool {
         matches!(*self.slot.lock(), State::Mapped(_))
+    }
+
+    /// What is mapped becomes the mapping of a buffer in the same memory, which
+    /// [renewed](crate::Exchange::renew) the one that it was: the VMM is not
+    /// asked. On the account of `tenant`. `false` where nothing is mapped (any
+    /// more), or other memory is.
+    ///
+    /// # Errors
+    /// As for [`Buffer::attach`].
+    pub fn hand_over(&mut self, to: &Buffer, tenant: &Tenant) -> Result<bool, Error> {
+        let from = self.attachment.buffer();
+        if to.identity().is_none() || to.identity() != from.identity() {
+            return Ok(false);
+        }
+        let slot = Slot::new(&self.slot.window);
+        let attachment = to.attach(&GuestWindow(Arc::clone(&slot)), tenant)?;
+        if !slot.take_over(&self.slot, to) {
+            return Ok(false);
+        }
+        to.tell(What::Mapped {
+            importer: attachment.importer().to_owned(),
+        });
+        self.slot = slot;
+        self.attachment = attachment;
+        Ok(true)
     }
 
     /// Unmaps the buffer; when this returns `Ok`, the guest can't reach it.

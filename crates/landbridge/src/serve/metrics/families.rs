@@ -55,7 +55,7 @@ const COUNTERS: [OfDevice; 10] = [
     }),
 ];
 
-const GAUGES: [OfDevice; 6] = [
+const GAUGES: [OfDevice; 7] = [
     ("connected", "Whether a VMM is connected", |it| {
         it.connected.into()
     }),
@@ -66,6 +66,11 @@ const GAUGES: [OfDevice; 6] = [
         it.contexts.len() as u64
     }),
     ("maps", "Blobs in the window", |it| it.maps as u64),
+    (
+        "idle_maps",
+        "Maps that stay in the window for the guest's next blobs",
+        |it| it.idle_maps as u64,
+    ),
     (
         "waiting",
         "Commands that wait for other users of a buffer",

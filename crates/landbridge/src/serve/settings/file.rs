@@ -22,6 +22,7 @@ pub(super) struct GpuKeys {
     pub(super) gpu_mode: Option<GpuMode>,
     pub(super) window: Option<Size>,
     pub(super) host_memory: Option<HostMemory>,
+    pub(super) idle_maps: Option<usize>,
 }
 
 /// A GPU in the file: its socket alone, or a table of its own.
@@ -51,6 +52,7 @@ pub(super) struct FileKeys {
     pub(super) gpu_mode: Option<GpuMode>,
     pub(super) window: Option<Size>,
     pub(super) host_memory: Option<HostMemory>,
+    pub(super) idle_maps: Option<usize>,
     pub(super) caching_from: Option<CachingFrom>,
     pub(super) unknown_caching: Option<CachingName>,
     #[serde(default)]

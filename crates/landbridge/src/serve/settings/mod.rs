@@ -32,6 +32,9 @@ const MAX_WINDOW: Size = Size(1 << 40);
 /// The smallest window that is of any use.
 const MIN_WINDOW: Size = Size(1 << 20);
 
+/// Few: each takes one of the eight regions of memory that a VM has.
+const IDLE_MAPS: usize = 2;
+
 /// What the guest can do with host memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -89,6 +92,8 @@ pub struct GpuSettings {
     pub mode: Mode,
     /// What host memory is made of.
     pub host_memory: HostMemory,
+    /// How many maps stay in the window for the guest's next blobs.
+    pub idle_maps: usize,
 }
 
 impl GpuSettings {
@@ -99,7 +104,7 @@ impl GpuSettings {
         // An operator can take it away, and give it back.
         let model = MemoryModel::Revocable { restorable: true };
         let config = config.with_host_memory(self.host_memory.kind());
-        Ok(config.with_host_model(model))
+        Ok(config.with_host_model(model).with_idle_maps(self.idle_maps))
     }
 
     fn new(own: GpuKeys, shared: &GpuKeys) -> anyhow::Result<Self> {
@@ -117,6 +122,7 @@ impl GpuSettings {
                 },
             },
             host_memory: own.host_memory.or(shared.host_memory).unwrap_or_default(),
+            idle_maps: own.idle_maps.or(shared.idle_maps).unwrap_or(IDLE_MAPS),
         };
         if let Some(node) = settings.host_memory.node() {
             ensure!(Path::new(node).exists(), "this machine has no {node}");
@@ -176,6 +182,7 @@ impl Settings {
             gpu_mode: options.gpu_mode.or(file.gpu_mode),
             window: options.window.or(file.window),
             host_memory: options.host_memory.or(file.host_memory),
+            idle_maps: file.idle_maps,
             ..GpuKeys::default()
         };
         let gpus: Vec<GpuKeys> = if options.gpu.is_empty() {
