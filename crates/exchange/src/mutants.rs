@@ -36,6 +36,8 @@ pub enum Mutant {
     ForgottenMap,
     /// A descriptor is lent of memory that is away.
     LateLoan,
+    /// Nobody looks for what lingers in a window after a reset.
+    Lingering,
     /// Who was not cut off in time is cut off after a restoration.
     OutOfTurn,
     /// Who comes after a restoration waits for who was cut off.

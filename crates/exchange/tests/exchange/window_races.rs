@@ -1,10 +1,11 @@
 //! What happens in a window while the VMM takes its time.
 
+use std::sync::Arc;
 use std::thread;
 
 use landbridge_exchange::importers::window::fake::{Call, Mood};
-use landbridge_exchange::importers::window::{PAGE, WindowError};
-use landbridge_exchange::{Buffer, Error};
+use landbridge_exchange::importers::window::{MAX_MAPS, PAGE, Window, WindowError};
+use landbridge_exchange::{Buffer, Error, Limits};
 
 use crate::scene::{Scene, holders};
 
@@ -91,6 +92,40 @@ fn an_unmap_that_is_overtaken_by_a_reset_hits_nobody_else() {
         assert_eq!(scene.mapper.mapped(), [(0, PAGE)]);
         new.unmap().unwrap();
     }
+}
+
+/// Its message overtook the driver's end, and the VMM was done with its reset: what
+/// the window has forgotten still lies in the guest, in the next driver's way.
+#[test]
+fn a_map_between_the_vmms_reset_and_ours_gives_way() {
+    let scene = Scene::new();
+    let ((one, storage), (other, _)) = (scene.buffer(2), scene.buffer(1));
+    scene.mapper.drop_all();
+    let late = scene.window.map(&one, 0, &scene.tenant).unwrap();
+    scene.window.reset();
+    assert_eq!(scene.mapper.mapped(), [(0, 2 * PAGE)]);
+    let new = scene.window.map(&other, PAGE, &scene.tenant).unwrap();
+    assert_eq!(scene.mapper.mapped(), [(PAGE, PAGE)]);
+    // Nobody knows when the VMM let go of it.
+    late.unmap().unwrap();
+    assert_eq!(storage.holders(), holders(0, 1, 0));
+    assert_eq!(scene.mapper.mapped(), [(PAGE, PAGE)]);
+    new.unmap().unwrap();
+}
+
+#[test]
+fn what_lingers_counts_towards_what_a_vmm_survives() {
+    let scene = Scene::with_limits(Limits::NONE);
+    let window = Window::new(Arc::clone(&scene.mapper) as Arc<_>, 600 * PAGE);
+    let (buffer, _) = scene.buffer(1);
+    let late = window.map(&buffer, 599 * PAGE, &scene.tenant).unwrap();
+    window.reset();
+    let maps: Vec<_> = (0..MAX_MAPS as u64)
+        .map(|page| window.map(&buffer, page * PAGE, &scene.tenant).unwrap())
+        .collect();
+    assert_eq!(scene.mapper.mapped().len(), MAX_MAPS);
+    drop((late, maps));
+    assert_eq!(scene.mapper.mapped(), []);
 }
 
 #[test]

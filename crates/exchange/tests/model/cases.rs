@@ -68,6 +68,16 @@ fn memory_that_comes_back_to_a_window() {
     try_orders(RESTORABLE, twice, 10 * orders());
 }
 
+/// A window serves the next driver, whatever the last one left.
+#[test]
+fn windows_whose_driver_ends() {
+    for other in [Act::Revoke, Act::Blink, Act::Window, Act::Decode] {
+        let acts: &[Act] = Box::leak(Box::new([Act::Rebind, Act::Window, other]));
+        println!("{acts:?}");
+        try_orders(RESTORABLE, acts, 5 * orders());
+    }
+}
+
 /// Where there is time, everybody is waited for.
 #[test]
 fn memory_that_is_taken_away_at_leisure() {

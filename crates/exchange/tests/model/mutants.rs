@@ -129,6 +129,11 @@ fn cuts_that_come_after_the_restoration() {
 }
 
 #[test]
+fn maps_that_linger_after_a_reset() {
+    found_by(Mutant::Lingering, RESTORABLE, &[Act::Rebind, Act::Window]);
+}
+
+#[test]
 fn fences_of_those_who_were_cut_off() {
     is_found(Mutant::StaleFences, |orders| {
         at_random(crate::world::stuck_access, orders);

@@ -14,7 +14,7 @@ use landbridge_exchange::fence::Outcome;
 use landbridge_exchange::importers::cpu::CpuImport;
 use landbridge_exchange::importers::decoder::DecoderImport;
 use landbridge_exchange::importers::window::fake::{Call, FakeMapper};
-use landbridge_exchange::importers::window::{PAGE, Window, WindowMapping};
+use landbridge_exchange::importers::window::{PAGE, Window, WindowError, WindowMapping};
 use landbridge_exchange::tenant::Resource;
 use landbridge_exchange::terms::{Direction, MemoryModel};
 use landbridge_exchange::{Buffer, Error, Exchange, Life, Limits, Revocation, Tenant};
@@ -56,6 +56,8 @@ pub(crate) enum Act {
     WindowKept,
     /// The VMM dies: its window is gone.
     Reset,
+    /// The driver ends, and the next one maps it into the window.
+    Rebind,
 }
 
 /// One buffer and what is known of it.
@@ -188,6 +190,7 @@ impl World {
                 let mapping = check(self.window.map(&self.buffer, 0, &self.tenant));
                 *self.stays.lock().unwrap() = mapping;
             }
+            Act::Rebind => self.rebind(),
             Act::Reset => {
                 self.mapper.die();
                 self.window.reset();
@@ -369,6 +372,18 @@ impl World {
         let _ = mapping.unmap();
     }
 
+    /// The VMM drops all maps and tells us later.
+    fn rebind(&self) {
+        self.mapper.drop_all();
+        thread::yield_now();
+        self.window.reset();
+        let mapping = self.window.map(&self.buffer, 0, &self.tenant);
+        if let Err(Error::Window(WindowError::Mapper(error))) = &mapping {
+            panic!("the next driver has no window: {error}");
+        }
+        drop(check(mapping));
+    }
+
     fn end(self: Arc<Self>) {
         if let Life::Revoked { .. } = self.buffer.life() {
             let holders = self.seen.storage().holders();
@@ -394,10 +409,12 @@ impl World {
             ..
         } = world;
         drop(buffer);
-        // Somebody who was left behind may still be asking the VMM.
+        // Somebody who was left behind may still be asking the VMM, and may be the
+        // last who has the buffer and in the middle of dropping it.
+        let all = || Resource::ALL.iter();
         for _ in 0..1000 {
             window.reset();
-            if exchange.buffers().is_empty() {
+            if exchange.buffers().is_empty() && all().all(|it| tenant.used(*it) == 0) {
                 break;
             }
             thread::yield_now();

@@ -16,6 +16,9 @@ use crate::tenant::Charge;
 pub(super) struct Book {
     places: BTreeMap<u64, Entry>,
     next: u64,
+    /// Offset and length of what the last reset forgot. The VMM dropped all that,
+    /// unless it mapped it between its own reset and ours.
+    forgotten: BTreeMap<u64, u64>,
 }
 
 /// What is removed from the book is dropped without its lock: the last drop of
@@ -84,6 +87,12 @@ pub(super) fn reset(window: &Window) {
         entry.state = State::Asking { reset: true };
     }
     book.places = asking;
+    // The VMM's own reset was the end of what lingered before.
+    book.forgotten = forgotten
+        .iter()
+        .filter(|(_, entry)| matches!(entry.state, State::Mapped | State::Lost(_)))
+        .map(|(offset, entry)| (*offset, entry.len))
+        .collect();
     drop(book);
     drop(forgotten);
 }
@@ -142,6 +151,28 @@ impl Place {
 
     pub(super) fn len(&self) -> u64 {
         self.len
+    }
+
+    /// What was forgotten by a reset and may linger in this place, which the VMM
+    /// would not give us. It is said once.
+    pub(super) fn lingering(&self) -> BTreeMap<u64, u64> {
+        let (at, end) = (self.offset, self.offset + self.len);
+        let mut book = self.window.book();
+        let (lingering, rest) = std::mem::take(&mut book.forgotten)
+            .into_iter()
+            .partition(|(offset, len)| *offset < end && offset + len > at);
+        book.forgotten = rest;
+        lingering
+    }
+
+    /// The same of the whole window, once it could be too much for the VMM together
+    /// with what is in the book.
+    pub(super) fn crowding(&self) -> BTreeMap<u64, u64> {
+        let mut book = self.window.book();
+        if book.len() + book.forgotten.len() <= MAX_MAPS {
+            return BTreeMap::new();
+        }
+        std::mem::take(&mut book.forgotten)
     }
 
     /// The VMM has mapped it. `false`: the window was reset meanwhile, and

@@ -31,11 +31,34 @@ struct Held {
 impl Held {
     /// Asks the VMM to map it.
     fn map(&self) -> Result<(), MapperError> {
-        self.place.window().mapper().map(&WindowMap {
+        let mapper = self.place.window().mapper();
+        let map = WindowMap {
             file: self.loan.as_fd(),
             offset: self.place.offset(),
             len: self.place.len(),
-        })
+        };
+        self.make_room(self.place.crowding());
+        let answer = mapper.map(&map);
+        if !matches!(answer, Err(MapperError::Refused(_))) || seeded(Mutant::Lingering) {
+            return answer;
+        }
+        // Perhaps something is there that came too late for the VMM's reset and
+        // too early for ours.
+        let lingering = self.place.lingering();
+        if lingering.is_empty() {
+            return answer;
+        }
+        self.make_room(lingering);
+        mapper.map(&map)
+    }
+
+    /// Asks the VMM to unmap what a reset forgot; mostly it has done so itself.
+    fn make_room(&self, forgotten: impl IntoIterator<Item = (u64, u64)>) {
+        for (offset, len) in forgotten {
+            if let Err(error) = self.place.window().mapper().unmap(offset, len) {
+                tracing::debug!(%error, offset, "nothing lingered in the window");
+            }
+        }
     }
 
     /// Nobody reaches the buffer through it any more. The place is still taken.

@@ -109,7 +109,9 @@ impl Window {
     /// VMM is gone): forgets them without asking it. Their loans end without
     /// proof, as nobody told how the VMM let go.
     ///
-    /// A `map` that is under way fails with [`WindowError::Reset`].
+    /// A `map` that is under way fails with [`WindowError::Reset`]. One that the VMM
+    /// did after it had dropped all, and before this, is forgotten too, but lies in
+    /// the guest: it is unmapped once it is in the way.
     pub fn reset(&self) {
         book::reset(self);
     }
