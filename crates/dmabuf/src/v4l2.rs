@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
@@ -95,7 +95,19 @@ impl Capture {
     /// # Errors
     /// [`Error::Sys`]: EINVAL if there is no such buffer.
     pub fn picture_bytes(&self, index: u32) -> Result<u32> {
-        sys::v4l2::length(self.fd.as_fd(), index)
+        let (_, length) = sys::v4l2::place(self.fd.as_fd(), index)?;
+        Ok(length)
+    }
+
+    /// Where the driver maps a buffer, as an offset of the device's descriptor.
+    /// Such a mapping has no brackets: the kernel looks after the caches where
+    /// a buffer is queued and taken back.
+    ///
+    /// # Errors
+    /// [`Error::Sys`]: EINVAL if there is no such buffer.
+    pub fn mmap_offset(&self, index: u32) -> Result<u64> {
+        let (offset, _) = sys::v4l2::place(self.fd.as_fd(), index)?;
+        Ok(offset.into())
     }
 
     /// Exports a buffer.
@@ -112,6 +124,13 @@ impl Capture {
         let fd = sys::v4l2::export(self.fd.as_fd(), index, flags)?;
         // The device writes it too.
         Ok(DmaBuf::adopt(fd, false))
+    }
+}
+
+/// For the device's other ioctls.
+impl AsFd for Capture {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 

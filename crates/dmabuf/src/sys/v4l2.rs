@@ -119,8 +119,9 @@ pub(crate) fn request(fd: BorrowedFd<'_>, count: u32) -> Result<u32> {
     Ok(request.count)
 }
 
-/// The length in bytes of a capture buffer.
-pub(crate) fn length(fd: BorrowedFd<'_>, index: u32) -> Result<u32> {
+/// Where a capture buffer is in the device's own address space, and its length
+/// in bytes.
+pub(crate) fn place(fd: BorrowedFd<'_>, index: u32) -> Result<(u32, u32)> {
     let mut buffer = Buffer {
         index,
         kind: CAPTURE,
@@ -129,7 +130,9 @@ pub(crate) fn length(fd: BorrowedFd<'_>, index: u32) -> Result<u32> {
     // SAFETY: the ioctl reads and writes a `v4l2_buffer`. `place` is an address
     // that the kernel follows for multi-planar types only, and this is not one.
     unsafe { call_with(fd, "VIDIOC_QUERYBUF", QUERYBUF, &mut buffer) }?;
-    Ok(buffer.length)
+    // The offset is the first half of the union.
+    let [a, b, c, d, ..] = buffer.place.to_ne_bytes();
+    Ok((u32::from_ne_bytes([a, b, c, d]), buffer.length))
 }
 
 /// Exports a capture buffer; `flags` are `O_CLOEXEC` and an access mode.

@@ -2,11 +2,11 @@
 //! (Documentation/admin-guide/media/vivid.rst).
 
 use std::cell::Cell;
+use std::os::fd::AsFd as _;
 use std::rc::Rc;
 
+use landbridge_dmabuf as dmabuf;
 use landbridge_dmabuf::v4l2::Capture;
-use landbridge_dmabuf::{self as dmabuf, Error};
-use rustix::io::Errno;
 
 use super::{Access, Exported, Exporter, Refused};
 use crate::sys::memory::PAGE;
@@ -45,9 +45,13 @@ impl Vivid {
         Self::open("vivid-contig", "/dev/video1")
     }
 
-    fn open(name: &'static str, path: &str) -> Result<Self, Refused> {
-        let device = Capture::open(path).map_err(refused)?;
-        device.allocate(BUFFERS).map_err(refused)?;
+    /// The device at `path`; `name` is the column.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn open(name: &'static str, path: &str) -> Result<Self, Refused> {
+        let device = Capture::open(path)?;
+        device.allocate(BUFFERS)?;
         Ok(Self {
             name,
             device: Rc::new(device),
@@ -65,15 +69,18 @@ impl Exporter for Vivid {
     fn export(&self, size: u64, access: Access) -> Result<Exported, Refused> {
         let index = self.next.get();
         self.next.set((index + 1) % BUFFERS);
-        let length = self.device.picture_bytes(index).map_err(refused)?;
+        let length = self.device.picture_bytes(index)?;
         let length = u64::from(length).next_multiple_of(PAGE as u64);
         assert!(length >= size, "vivid's pictures are smaller than {size}");
         let device = Rc::clone(&self.device);
-        let again = move |access: Access| {
-            let buffer = device.export(index, access.into()).map_err(refused)?;
-            Ok(buffer.into())
-        };
-        Ok(Exported::new(again(access)?, length).exportable(again))
+        let again = move |access: Access| Ok(device.export(index, access.into())?.into());
+        let fd = again(access)?;
+        let exported = Exported::new(fd, length).exportable(again);
+        let (owner, offset) = (
+            self.device.as_fd().try_clone_to_owned()?,
+            self.device.mmap_offset(index)?,
+        );
+        Ok(exported.seen_by_owner(owner, offset))
     }
 }
 
@@ -96,9 +103,4 @@ impl Access {
         };
         (libc::O_CLOEXEC | mode).cast_unsigned()
     }
-}
-
-fn refused(error: Error) -> Refused {
-    let errno = error.errno().unwrap_or(libc::EIO);
-    Refused::Kernel(Errno::from_raw_os_error(errno))
 }

@@ -9,7 +9,7 @@ use landbridge_dmabuf::gem::{Device, Node};
 
 use crate::checks::Checks;
 use crate::desk::machine::{DESK, GPU, PORT, SERVE_IMPORTING, serving};
-use crate::exporters::{Dumb, Exporter, Gem, OverMemfd, SystemHeap};
+use crate::exporters::{Dumb, Exporter, Gem, OverMemfd, SystemHeap, Vivid};
 use crate::pairs::{gem, v4l2::Camera};
 use crate::scenario::{self, Expect, Needs, Scenario, Storey};
 
@@ -18,7 +18,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     claim: "what can be imported is mapped through its exporter, the same bytes and the same buffer",
     storey: Storey::Guest,
     needs: Needs {
-        modules: &["virtio-gpu", "vgem", "bochs", "qxl", CAMERA],
+        modules: &["virtio-gpu", "vgem", "bochs", "qxl", CAMERAS],
         devices: &[
             PORT,
             GPU,
@@ -35,10 +35,11 @@ pub(super) const SCENARIO: Scenario = Scenario {
     body,
 };
 
-/// A camera that imports. One with the contiguous allocator takes scattered
-/// pages when they happen to lie side by side, and so answers differently from
-/// boot to boot.
-const CAMERA: &str = "vivid n_devs=1 allocators=0 node_types=0x1";
+/// A camera that imports, and two that export: by vmalloc and contiguously. One
+/// with the contiguous allocator is no importer here: it takes scattered pages
+/// when they happen to lie side by side, and so answers differently from boot to
+/// boot.
+const CAMERAS: &str = "vivid n_devs=3 allocators=0,0,1 node_types=0x1,0x1,0x1";
 
 /// What is not tried, with the reason. The camera takes every address for one
 /// of ordinary memory: when it lets go of a buffer that was mapped as a
@@ -55,9 +56,11 @@ fn body(checks: &mut Checks) -> Result<()> {
         ("virtio-gpu-2d", without.reopened()?),
         ("bochs", Device::of_driver("bochs-drm")?),
     ];
-    let exporters: [Box<dyn Exporter>; 8] = [
+    let exporters: [Box<dyn Exporter>; 10] = [
         Box::new(SystemHeap::open()?),
         Box::new(OverMemfd::small()?),
+        Box::new(Vivid::open("vivid-vmalloc", "/dev/video1")?),
+        Box::new(Vivid::open("vivid-contig", "/dev/video2")?),
         Box::new(Gem::dumb("vgem", Device::of_driver("vgem")?)),
         Box::new(Gem::blobs("virtio-gpu-blob", with_blobs.device)),
         Box::new(Gem::dumb("virtio-gpu", without.device)),
@@ -65,11 +68,13 @@ fn body(checks: &mut Checks) -> Result<()> {
         Box::new(Gem::dumb("qxl-ram", Device::of_driver("qxl")?)),
         Box::new(Dumb::surfaces_of_qxl("qxl-bar")?),
     ];
-    for exporter in &exporters {
-        for (name, device) in &importers {
+    for (name, device) in &importers {
+        for exporter in &exporters {
             gem::run(checks, name, device, exporter.as_ref(), size)
                 .with_context(|| format!("{} into {name}", exporter.name()))?;
         }
+    }
+    for exporter in &exporters {
         let not_tried = NOT_TRIED.iter().find(|(name, _)| *name == exporter.name());
         match not_tried {
             Some((_, reason)) => camera.leave_out(checks, exporter.as_ref(), reason),
