@@ -2,8 +2,10 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::caching::Caching;
+use crate::dma_buf::Readiness;
 use crate::storage::Holders;
 
 /// The result of every fallible function in this crate.
@@ -179,6 +181,17 @@ pub enum Error {
     /// Whoever maps a dma-buf keeps its pages: they can't be taken away.
     #[error("a dma-buf's pages can't be taken from those who map it")]
     NotSeverable,
+    /// The fences on a buffer did not signal in time: devices still use it. A
+    /// later try may succeed.
+    #[error("{buffer} was still being {readiness} by devices after {} ms", waited.as_millis())]
+    Fenced {
+        /// Which buffer.
+        buffer: String,
+        /// What it was to be ready for.
+        readiness: Readiness,
+        /// How long somebody waited.
+        waited: Duration,
+    },
     /// A deadline passed first. A later try may succeed.
     #[error("the deadline passed")]
     Timeout,
@@ -198,7 +211,7 @@ impl Error {
     #[must_use]
     pub fn may_pass(&self) -> bool {
         match self {
-            Self::Timeout | Self::Gated | Self::InUse { .. } => true,
+            Self::Timeout | Self::Fenced { .. } | Self::Gated | Self::InUse { .. } => true,
             Self::Sys { source, .. } => matches!(
                 source.raw_os_error(),
                 Some(libc::EINTR | libc::EAGAIN | libc::EBUSY | libc::ENOMEM | libc::EMFILE)

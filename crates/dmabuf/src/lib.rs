@@ -47,13 +47,13 @@ pub mod vfio;
 
 pub use bracketed::{Bracket, Bracketed};
 pub use caching::{Caching, KnowsCaching, Wanted};
-pub use dma_buf::{CpuAccess, Direction, DmaBuf, DmaBufOps};
+pub use dma_buf::{Direction, DmaBuf, DmaBufOps};
 pub use error::{Error, Result};
 pub use identity::Identity;
 pub use mapping::{Access, Area, Gate, GateKind, Gatekeeper, Mapping, Piece, View, Window};
 pub use memfd::Memfd;
 pub use spare::check_spare;
-pub use storage::{Exclusive, LetGo, Loan, SharedMapping, Storage};
+pub use storage::{Exclusive, LetGo, Loan, Storage};
 pub use sync_file::SyncFile;
 pub use sys::page::{page_size, round_up_to_page};
 pub use udmabuf::Udmabuf;

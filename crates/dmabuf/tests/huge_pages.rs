@@ -75,5 +75,5 @@ fn huge_memory_is_mapped_windowed_cut_and_shared() {
     drop((whole, part, window));
     drop(memfd);
     let storage = Storage::from_memfd(memory(huge).unwrap()).unwrap();
-    storage.exclusive().unwrap().fill(1);
+    storage.exclusive(None).unwrap().fill(1);
 }

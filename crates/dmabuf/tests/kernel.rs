@@ -12,8 +12,8 @@ use landbridge_dmabuf::storage::Kind;
 use landbridge_dmabuf::sync_file::Status;
 use landbridge_dmabuf::udmabuf::Item;
 use landbridge_dmabuf::{
-    Access, Direction, DmaBuf, Error, Identity, Mapping, Memfd, Piece, Storage, Udmabuf, Window,
-    page_size,
+    Access, Bracketed, Direction, DmaBuf, Error, Identity, Mapping, Memfd, Piece, Storage, Udmabuf,
+    Window, page_size,
 };
 use std::os::fd::AsFd;
 
@@ -28,6 +28,13 @@ fn system_heap() -> Option<Heap> {
     Heap::open("system")
         .inspect_err(|e| eprintln!("skipped: {e}"))
         .ok()
+}
+
+/// Longer than anything here takes.
+const LIMIT: Duration = Duration::from_secs(10);
+
+fn soon() -> Option<Instant> {
+    Instant::now().checked_add(LIMIT)
 }
 
 fn memory(pages: u64) -> Memfd {
@@ -124,15 +131,13 @@ fn duplicates_are_the_same_buffer() {
 fn cpu_access_begins_and_ends() {
     let Some(device) = udmabuf() else { return };
     let buffer = device.create(&memory(1), 0, page_size()).unwrap();
+    let memory = Bracketed::of(buffer, Access::ReadWrite).unwrap();
     for direction in [Direction::Read, Direction::Write, Direction::ReadWrite] {
-        buffer.begin_access(direction).unwrap().end().unwrap();
-        let soon = Instant::now() + Duration::from_secs(10);
-        buffer
-            .begin_access_by(direction, soon)
-            .unwrap()
-            .end()
-            .unwrap();
+        let bracket = memory.access(direction, 0..memory.len(), LIMIT).unwrap();
+        bracket.end().unwrap();
     }
+    let counters = memory.counters();
+    assert_eq!((counters.starts, counters.ends), (3, 3));
 }
 
 #[test]
@@ -225,7 +230,7 @@ fn stores(buffer: DmaBuf) {
     assert_eq!(storage.kind(), Kind::DmaBuf);
     assert!(storage.can_be_exclusive());
     for mark in [3u8, 4] {
-        let mut bytes = storage.exclusive().unwrap();
+        let mut bytes = storage.exclusive(soon()).unwrap();
         bytes.fill(mark);
         assert!(matches!(storage.lend(), Err(Error::InUse { .. })));
         bytes.finish().unwrap();
@@ -238,11 +243,17 @@ fn stores(buffer: DmaBuf) {
             .unwrap()
     );
     let loan = storage.lend().unwrap();
-    let mapping = Mapping::whole(&loan, Access::ReadOnly).unwrap();
-    let access = storage.begin_access(Direction::Read).unwrap();
-    assert_eq!(mapping.view().read_at::<u8>(0).unwrap(), 4);
-    access.end().unwrap();
-    assert!(matches!(storage.exclusive(), Err(Error::InUse { .. })));
+    let theirs = Mapping::whole(&loan, Access::ReadOnly).unwrap();
+    assert_eq!(theirs.view().read_at::<u8>(0).unwrap(), 4);
+    let ours = storage.map(Access::ReadOnly).unwrap();
+    let bracket = ours.read(LIMIT).unwrap();
+    assert_eq!(bracket.view().read_at::<u8>(0).unwrap(), 4);
+    bracket.end().unwrap();
+    assert_eq!(ours.counters().starts, 1);
+    assert!(matches!(
+        storage.exclusive(soon()),
+        Err(Error::InUse { .. })
+    ));
 }
 
 #[test]
@@ -266,11 +277,11 @@ fn a_udmabuf_beside_its_memfd_is_never_exclusive() {
         Storage::from_dmabuf(buffer).unwrap(),
         Storage::from_memfd(memfd).unwrap(),
     ] {
-        assert!(matches!(storage.exclusive(), Err(Error::Foreign)));
+        assert!(matches!(storage.exclusive(soon()), Err(Error::Foreign)));
     }
     let wrapped = device.wrap(memory(1)).unwrap();
     let storage = Storage::from_foreign_dmabuf(wrapped).unwrap();
-    assert!(matches!(storage.exclusive(), Err(Error::Foreign)));
+    assert!(matches!(storage.exclusive(soon()), Err(Error::Foreign)));
 }
 
 #[test]

@@ -3,13 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use landbridge_dmabuf::dma_buf::Readiness;
-use landbridge_dmabuf::{Access, CpuAccess as Bracket, Exclusive, Loan, Storage};
+use landbridge_dmabuf::{Access, Bracketed, Exclusive, Loan, Storage};
 
 use crate::buffer::Buffer;
 use crate::error::Error;
 use crate::events::What;
-use crate::exporter::Memory;
 use crate::importer::Importer;
 use crate::mutants::{Mutant, seeded};
 use crate::ranges::{GuestPhysical, RangeList};
@@ -109,7 +107,7 @@ impl Attachment {
     ///
     /// # Errors
     /// [`Error::Revoked`] where the memory is not there.
-    pub fn map<R>(&self, keep: impl FnOnce(Arc<Memory>) -> R) -> Result<R, Error> {
+    pub fn map<R>(&self, keep: impl FnOnce(Arc<Bracketed>) -> R) -> Result<R, Error> {
         self.require(Method::Cpu)?;
         let reservation = self.buffer.reservation();
         let mut keep = Some(keep);
@@ -138,53 +136,22 @@ impl Attachment {
         }
     }
 
-    /// Brackets CPU access in a `direction` that was checked. Devices that use the memory without
-    /// our fences are waited for until `deadline`.
-    pub(crate) fn begin_access(
-        &self,
-        direction: Direction,
-        deadline: Option<Instant>,
-    ) -> Result<Bracket<'_>, Error> {
-        self.wait_for_devices(direction, deadline)?;
-        self.buffer.exporter().begin_access(direction)
-    }
-
     /// The whole memory as this importer's own until the value is dropped, for
-    /// work that entered when there had been `cuts` revocations. Devices are
-    /// waited for as in [`begin_access`](Self::begin_access).
+    /// work that entered when there had been `cuts` revocations. Devices that use
+    /// the memory without our fences are waited for until `deadline`.
     pub(crate) fn exclusive(
         &self,
         cuts: u64,
         deadline: Option<Instant>,
     ) -> Result<Exclusive, Error> {
         let storage = self.storage(Method::Exclusive)?;
-        self.wait_for_devices(Direction::ReadWrite, deadline)?;
-        let memory = storage.exclusive()?;
+        let memory = storage.exclusive(deadline)?;
         // A revocation that began before has not seen this hold; one that begins
         // from now on does.
         if self.buffer.reservation().cuts() == cuts || seeded(Mutant::StaleExclusive) {
             Ok(memory)
         } else {
             Err(self.buffer.not_there())
-        }
-    }
-
-    /// The kernel's own wait, when a bracket opens, has no deadline; so we wait
-    /// before it.
-    fn wait_for_devices(
-        &self,
-        direction: Direction,
-        deadline: Option<Instant>,
-    ) -> Result<(), Error> {
-        let readiness = if direction.writes() {
-            Readiness::Write
-        } else {
-            Readiness::Read
-        };
-        let storage = self.buffer.exporter().storage();
-        match storage.as_ref().and_then(Storage::dma_buf) {
-            Some(buffer) => Ok(buffer.wait_until_ready(readiness, deadline)?),
-            None => Ok(()),
         }
     }
 

@@ -1,13 +1,11 @@
 //! The owner of a buffer's memory.
 
-use landbridge_dmabuf::{
-    Access, CpuAccess as Bracket, Identity, Mapping, SharedMapping, Storage, View,
-};
+use landbridge_dmabuf::{Access, Bracketed, Identity, Storage};
 
 use crate::error::Error;
 use crate::exporters::host_memory::Kind;
 use crate::ranges::{GuestPhysical, RangeList};
-use crate::terms::{Direction, Offer};
+use crate::terms::Offer;
 
 /// The owner of one buffer's memory.
 ///
@@ -52,12 +50,9 @@ pub trait Exporter: Send + Sync {
     /// The identity of the file behind the memory, where there is one file.
     fn identity(&self) -> Option<Identity>;
 
-    /// Maps the whole memory for the CPU of this process.
-    fn map(&self, access: Access) -> Result<Memory, Error>;
-
-    /// Brackets CPU access; a bracket that does nothing where the memory needs
-    /// none.
-    fn begin_access(&self, direction: Direction) -> Result<Bracket<'_>, Error>;
+    /// Maps the whole memory for the CPU of this process: just the buffer's bytes,
+    /// which are reached within brackets.
+    fn map(&self, access: Access) -> Result<Bracketed, Error>;
 
     /// The memory with its ledger, where a descriptor can be lent: what backs
     /// the buffer now.
@@ -112,52 +107,5 @@ pub trait Exporter: Send + Sync {
             exporter: self.name(),
             reason: format!("its memory can't become a {to}"),
         })
-    }
-}
-
-/// A CPU mapping of a whole buffer.
-#[derive(Debug)]
-pub enum Memory {
-    /// A mapping that the storage's ledger counts.
-    Shared(SharedMapping),
-    /// A mapping made of whole pages of a guest's memory.
-    Stitched {
-        /// The pages.
-        mapping: Mapping,
-        /// How many of their bytes are the buffer.
-        size: usize,
-    },
-}
-
-impl Memory {
-    /// Cuts this process off from the memory: see [`Mapping::cut`].
-    ///
-    /// # Errors
-    /// As for [`Mapping::cut`].
-    pub fn cut(&self) -> Result<(), Error> {
-        Ok(match self {
-            Self::Shared(mapping) => mapping.cut(),
-            Self::Stitched { mapping, .. } => mapping.cut(),
-        }?)
-    }
-
-    /// Whether it was cut off.
-    pub fn is_cut(&self) -> bool {
-        match self {
-            Self::Shared(mapping) => mapping.is_cut(),
-            Self::Stitched { mapping, .. } => mapping.is_cut(),
-        }
-    }
-
-    /// The mapped bytes.
-    pub fn view(&self) -> View<'_> {
-        match self {
-            Self::Shared(mapping) => mapping.view(),
-            Self::Stitched { mapping, size } => {
-                let pages = mapping.view();
-                // The exporter made the mapping at least this long.
-                pages.sub(0, *size).unwrap_or(pages)
-            }
-        }
     }
 }

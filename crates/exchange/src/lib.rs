@@ -51,7 +51,7 @@ pub use caching::{Caching, CachingSource, Evidence, KnownCaching};
 pub use error::Error;
 pub use events::{Event, Subscription, What};
 pub use exchange::Exchange;
-pub use exporter::{Exporter, Memory};
+pub use exporter::Exporter;
 pub use fence::{Fence, FenceSignaller};
 pub use holder::{Holder, Notice};
 pub use importer::Importer;

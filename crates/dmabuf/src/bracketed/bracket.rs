@@ -1,6 +1,7 @@
 //! The guard that leads to the bytes.
 
-use std::ops::Range;
+use std::ops::{Deref, Range};
+use std::sync::Arc;
 
 use crate::bracketed::Bracketed;
 use crate::dma_buf::Direction;
@@ -12,15 +13,33 @@ use crate::mapping::View;
 #[derive(Debug)]
 #[must_use = "the access ends when this is dropped"]
 pub struct Bracket<'a> {
-    of: &'a Bracketed,
+    of: Held<'a>,
     direction: Direction,
     range: Range<usize>,
     open: bool,
 }
 
+/// The mapping of a bracket: somebody else's, or one that the bracket keeps.
+#[derive(Debug)]
+pub(super) enum Held<'a> {
+    Borrowed(&'a Bracketed),
+    Kept(Arc<Bracketed>),
+}
+
+impl Deref for Held<'_> {
+    type Target = Bracketed;
+
+    fn deref(&self) -> &Bracketed {
+        match self {
+            Self::Borrowed(memory) => memory,
+            Self::Kept(memory) => memory,
+        }
+    }
+}
+
 impl<'a> Bracket<'a> {
     /// A bracket that `of` has counted.
-    pub(super) fn new(of: &'a Bracketed, direction: Direction, range: Range<usize>) -> Self {
+    pub(super) fn new(of: Held<'a>, direction: Direction, range: Range<usize>) -> Self {
         Self {
             of,
             direction,
@@ -29,7 +48,8 @@ impl<'a> Bracket<'a> {
         }
     }
 
-    /// The bytes of its range: read-only if that is its direction.
+    /// The bytes of its range: read-only if that is its direction. None once it
+    /// was [closed](Self::close).
     pub fn view(&self) -> View<'_> {
         let view = self.of.memory.view();
         // Within the mapping, as was checked at the start.
@@ -69,9 +89,22 @@ impl<'a> Bracket<'a> {
     /// # Errors
     /// [`Error::Sys`](crate::Error::Sys): devices may not see what was written.
     /// [`Error::Gone`](crate::Error::Gone): the memory went away, and what was
-    /// read may be zeros.
+    /// read may be zeros; [`Error::Revoked`](crate::Error::Revoked) likewise
+    /// where it was taken away.
     pub fn end(mut self) -> Result<()> {
-        self.open = false;
+        self.close()
+    }
+
+    /// The same for who can't give the bracket away. Closing it again does
+    /// nothing.
+    ///
+    /// # Errors
+    /// As for [`end`](Self::end).
+    pub fn close(&mut self) -> Result<()> {
+        if !std::mem::take(&mut self.open) {
+            return Ok(());
+        }
+        self.range = 0..0;
         self.of.end(self.direction)
     }
 }

@@ -19,6 +19,9 @@
 //! * **Buffers that go away.** An access that the exporter answers with SIGBUS
 //!   meets zeros, and from then on ends and starts fail with
 //!   [`Error::Gone`].
+//! * **Memory that is taken away.** [`Bracketed::cut`] puts zeros in its place,
+//!   under brackets that are open too: their accesses and ends fail with
+//!   [`Error::Revoked`].
 //! * **Poison.** [`Bracketed::poisoned`] takes the memory's permissions away
 //!   between brackets, so that an address that was kept past its bracket is a
 //!   SIGSEGV at the place of the bug.
@@ -31,17 +34,19 @@ mod counts;
 
 use std::ops::Range;
 use std::os::fd::AsFd;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use bracket::Bracket;
 pub use counts::Counters;
 
 use crate::caching::{Caching, KnowsCaching, Wanted};
-use crate::dma_buf::{Direction, DmaBuf};
+use crate::dma_buf::{Direction, DmaBuf, DmaBufOps};
 use crate::error::{Error, Result, check_bounds};
 use crate::mapping::{Access, Guarded, Mapping};
+use crate::storage::Line;
 use crate::sys::uapi::SYNC_END;
+use bracket::Held;
 use counts::{Counts, Edges};
 
 /// A dma-buf mapped whole, whose bytes are reached within brackets only. It
@@ -52,10 +57,13 @@ pub struct Bracketed {
     counts: Mutex<Counts>,
     /// Held while a start is told: nobody gets in before it has been.
     starting: Mutex<()>,
+    // Field order: unmapped before it is off the ledger.
     memory: Guarded,
+    /// For memory that has a ledger.
+    line: Option<Line>,
     /// What is told of starts and ends; `None` for memory that no other device
     /// can have.
-    buffer: Option<DmaBuf>,
+    buffer: Option<Arc<DmaBuf>>,
     caching: Option<Caching>,
     poisoned: bool,
 }
@@ -68,7 +76,16 @@ impl Bracketed {
     /// mmap, EACCES for writing through a read-only descriptor.
     pub fn of(buffer: DmaBuf, access: Access) -> Result<Self> {
         let mapping = Mapping::new(&buffer.quietly(), 0, buffer.size()?, access)?;
-        Self::new(mapping, Some(buffer))
+        Self::new(mapping, Some(Arc::new(buffer)))
+    }
+
+    /// Memory that needs no brackets, because no device has it: a memfd's, a
+    /// guest's pages. They are counted all the same.
+    ///
+    /// # Errors
+    /// [`Error::Sys`] if SIGBUS can't be handled.
+    pub fn plain(mapping: Mapping) -> Result<Self> {
+        Self::new(mapping, None)
     }
 
     /// Maps all of `buffer`, if that gives what is wanted.
@@ -88,15 +105,24 @@ impl Bracketed {
     }
 
     /// A mapping that is whole, and what is told of its access.
-    pub(crate) fn new(mapping: Mapping, buffer: Option<DmaBuf>) -> Result<Self> {
+    pub(crate) fn new(mapping: Mapping, buffer: Option<Arc<DmaBuf>>) -> Result<Self> {
         Ok(Self {
             counts: Mutex::default(),
             starting: Mutex::default(),
             memory: Guarded::new(mapping)?,
+            line: None,
             buffer,
             caching: None,
             poisoned: false,
         })
+    }
+
+    /// The same for memory that has a ledger.
+    pub(crate) fn counted_by(self, line: Line) -> Self {
+        Self {
+            line: Some(line),
+            ..self
+        }
     }
 
     /// The same with what is known of its caching, if it is as wanted.
@@ -159,16 +185,36 @@ impl Bracketed {
         self.caching
     }
 
-    /// The dma-buf that is told of starts and ends: the exporter's.
+    /// The dma-buf that is told of starts and ends, the exporter's: its fences
+    /// and its name, but not its descriptor.
     #[must_use]
-    pub fn buffer(&self) -> Option<&DmaBuf> {
-        self.buffer.as_ref()
+    pub fn buffer(&self) -> Option<&DmaBufOps> {
+        self.buffer.as_deref().map(|buffer| &**buffer)
     }
 
     /// Whether the memory has gone away, so far as an access has met that.
     #[must_use]
     pub fn is_gone(&self) -> bool {
         self.memory.lost()
+    }
+
+    /// Cuts this mapping off from the memory, for good: see [`Mapping::cut`]. A
+    /// ledger counts it no longer, because it no longer reaches the memory.
+    ///
+    /// # Errors
+    /// As for [`Mapping::cut`].
+    pub fn cut(&self) -> Result<()> {
+        self.memory.mapping().cut()?;
+        if let Some(line) = &self.line {
+            line.strike();
+        }
+        Ok(())
+    }
+
+    /// Whether it was cut off from the memory.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.memory.mapping().is_cut()
     }
 
     /// Who began and who ended: what isn't balanced is a bug, or a bracket that
@@ -186,16 +232,42 @@ impl Bracketed {
     /// another thread that is being made to wait so.
     ///
     /// # Errors
-    /// [`Error::Timeout`]; [`Error::ReadOnly`] and [`Error::OutOfBounds`] for
-    /// what the mapping doesn't have; [`Error::Gone`] if the memory went away;
-    /// [`Error::Sys`] as the exporter answers, or as it answered the end of a
-    /// bracket that was dropped.
+    /// [`Error::Fenced`]; [`Error::ReadOnly`] and [`Error::OutOfBounds`] for
+    /// what the mapping doesn't have; [`Error::Gone`] if the memory went away,
+    /// [`Error::Revoked`] if it was taken away; [`Error::Sys`] as the exporter
+    /// answers, or as it answered the end of a bracket that was dropped.
     pub fn access(
         &self,
         direction: Direction,
         range: Range<usize>,
         limit: Duration,
     ) -> Result<Bracket<'_>> {
+        self.begin(direction, &range, Instant::now().checked_add(limit))?;
+        Ok(Bracket::new(Held::Borrowed(self), direction, range))
+    }
+
+    /// The same with a bracket that keeps the mapping, and a point in time;
+    /// without one, waits as long as it takes.
+    ///
+    /// # Errors
+    /// As for [`Bracketed::access`].
+    pub fn keep_access(
+        self: &Arc<Self>,
+        direction: Direction,
+        range: Range<usize>,
+        deadline: Option<Instant>,
+    ) -> Result<Bracket<'static>> {
+        self.begin(direction, &range, deadline)?;
+        let this = Held::Kept(Arc::clone(self));
+        Ok(Bracket::new(this, direction, range))
+    }
+
+    fn begin(
+        &self,
+        direction: Direction,
+        range: &Range<usize>,
+        deadline: Option<Instant>,
+    ) -> Result<()> {
         let len = range.end.saturating_sub(range.start);
         check_bounds(range.start as u64, len as u64, self.len() as u64)?;
         if direction.writes() && self.mode() == Access::ReadOnly {
@@ -203,11 +275,9 @@ impl Bracketed {
         }
         self.check_there()?;
         if let Some(buffer) = &self.buffer {
-            let deadline = Instant::now().checked_add(limit);
             buffer.wait_until_ready(direction.readiness(), deadline)?;
         }
-        counts::begin(&self.counts, &self.starting, self, direction)?;
-        Ok(Bracket::new(self, direction, range))
+        counts::begin(&self.counts, &self.starting, self, direction)
     }
 
     /// Begins reading all of it.
@@ -237,6 +307,9 @@ impl Bracketed {
     }
 
     fn check_there(&self) -> Result<()> {
+        if self.is_cut() {
+            return Err(Error::Revoked);
+        }
         if self.is_gone() {
             return Err(Error::Gone);
         }

@@ -17,7 +17,7 @@ fn plain(memfd: &impl AsFd) -> Bracketed {
     let size = rustix::fs::fstat(memfd).unwrap().st_size.cast_unsigned();
     let piece = Piece::new(memfd, 0, size).trusting_owner();
     let mapping = Mapping::of(&piece, Access::ReadWrite).unwrap();
-    Bracketed::new(mapping, None).unwrap()
+    Bracketed::plain(mapping).unwrap()
 }
 
 fn pages(count: u64) -> Memfd {
@@ -46,6 +46,46 @@ fn a_bracket_leads_to_its_range_in_its_direction() {
     let past = memory.access(Direction::Read, 0..memory.len() + 1, LIMIT);
     assert!(matches!(past, Err(Error::OutOfBounds { .. })));
     assert_eq!(memory.counters().open(), 0);
+}
+
+/// A memfd in the place of a dma-buf is always ready, and refuses what is told
+/// of starts and ends: so it shows whether they are told.
+#[test]
+fn starts_and_ends_are_told_to_the_kernel() {
+    let memfd = pages(1);
+    let mapping = Mapping::whole(&memfd, Access::ReadWrite).unwrap();
+    let buffer = DmaBuf::adopt(memfd.into(), false);
+    let memory = Bracketed::new(mapping, Some(Arc::new(buffer))).unwrap();
+    for direction in [Direction::Read, Direction::Write, Direction::ReadWrite] {
+        let start = memory.access(direction, 0..1, LIMIT).unwrap_err();
+        assert_eq!(start.errno(), Some(libc::ENOTTY), "{start}");
+        let end = Edges::end(&memory, direction).unwrap_err();
+        assert_eq!(end.errno(), Some(libc::ENOTTY), "{end}");
+    }
+    assert_eq!(memory.counters(), Counters::default());
+}
+
+#[test]
+fn a_bracket_that_was_closed_leads_nowhere() {
+    let memory = plain(&pages(1));
+    let mut bracket = memory.write(LIMIT).unwrap();
+    bracket.close().unwrap();
+    assert!(bracket.view().is_empty());
+    bracket.close().unwrap();
+    drop(bracket);
+    let counters = memory.counters();
+    assert_eq!((counters.ended, counters.dropped), (1, 0));
+}
+
+#[test]
+fn a_bracket_can_keep_its_mapping() {
+    let memory = Arc::new(plain(&pages(1)));
+    let bracket = memory.keep_access(Direction::Write, 8..16, None).unwrap();
+    let watch = Arc::downgrade(&memory);
+    drop(memory);
+    bracket.view().write_at(0, 7u8).unwrap();
+    bracket.end().unwrap();
+    assert!(watch.upgrade().is_none());
 }
 
 #[test]

@@ -1,15 +1,10 @@
-//! Bracketing CPU access, so that caches and fences are right:
-//! `DMA_BUF_IOCTL_SYNC`.
+//! What CPU access is told to the kernel as: `DMA_BUF_IOCTL_SYNC`. The access
+//! itself is a [`Bracket`](crate::Bracket).
 
-use std::ops::Deref;
-use std::os::fd::AsFd;
-use std::sync::Arc;
-use std::time::Instant;
-
-use crate::dma_buf::{DmaBuf, DmaBufOps, Readiness};
+use crate::dma_buf::{DmaBufOps, Readiness};
 use crate::error::Result;
 use crate::sys;
-use crate::sys::uapi::{SYNC_END, SYNC_READ, SYNC_WRITE};
+use crate::sys::uapi::{SYNC_READ, SYNC_WRITE};
 
 /// What the CPU is going to do with the memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,117 +56,11 @@ impl Direction {
     }
 }
 
-/// CPU access that has begun and must end. End it with [`CpuAccess::end`];
-/// dropping it ends it too, but can't tell if that failed.
-#[derive(Debug)]
-#[must_use = "the access ends when this is dropped"]
-pub struct CpuAccess<'a> {
-    /// `None` for memory that needs no bracket, or once it has ended.
-    buffer: Option<Held<'a>>,
-    direction: Direction,
-}
-
-/// The dma-buf of an access: somebody else's, or one that the access keeps.
-#[derive(Debug)]
-enum Held<'a> {
-    Borrowed(&'a DmaBufOps),
-    Kept(Arc<DmaBuf>),
-}
-
-impl Deref for Held<'_> {
-    type Target = DmaBufOps;
-
-    fn deref(&self) -> &DmaBufOps {
-        match self {
-            Self::Borrowed(buffer) => buffer,
-            Self::Kept(buffer) => buffer,
-        }
-    }
-}
-
 impl DmaBufOps {
-    /// Begins CPU access: waits for the fences that forbid it, then makes
-    /// devices' writes visible. Access through a mapping is right only within
-    /// the guard.
-    ///
-    /// This waits for as long as a device takes; see
-    /// [`begin_access_by`](Self::begin_access_by).
-    ///
-    /// # Errors
-    /// [`Error::Sys`](crate::Error::Sys), as the exporter answers.
-    pub fn begin_access(&self, direction: Direction) -> Result<CpuAccess<'_>> {
-        self.sync(direction.bits())?;
-        Ok(CpuAccess {
-            buffer: Some(Held::Borrowed(self)),
-            direction,
-        })
-    }
-
-    /// Begins CPU access, or gives up at `deadline`. A device that takes the
-    /// buffer between the wait and the access still makes this wait for it.
-    ///
-    /// # Errors
-    /// [`Error::Timeout`](crate::Error::Timeout), or as
-    /// [`begin_access`](Self::begin_access).
-    pub fn begin_access_by(
-        &self,
-        direction: Direction,
-        deadline: Instant,
-    ) -> Result<CpuAccess<'_>> {
-        self.wait_until_ready(direction.readiness(), Some(deadline))?;
-        self.begin_access(direction)
-    }
-
-    /// Starts or ends, as `flags` say.
+    /// Starts or ends, as `flags` say. A start waits for fences without a limit,
+    /// so that whoever calls this has waited for them before.
     pub(crate) fn sync(&self, flags: u64) -> Result<()> {
-        sys::ioctl::dma_buf_sync(self.quietly().as_fd(), flags)
-    }
-}
-
-impl CpuAccess<'_> {
-    /// The guard of memory that is always coherent, such as a memfd's.
-    pub fn unneeded(direction: Direction) -> Self {
-        Self {
-            buffer: None,
-            direction,
-        }
-    }
-
-    /// Begins access to a dma-buf that the access keeps alive itself.
-    pub(crate) fn keeping(buffer: Arc<DmaBuf>, direction: Direction) -> Result<CpuAccess<'static>> {
-        buffer.sync(direction.bits())?;
-        Ok(CpuAccess {
-            buffer: Some(Held::Kept(buffer)),
-            direction,
-        })
-    }
-
-    /// What it allows.
-    #[must_use]
-    pub fn direction(&self) -> Direction {
-        self.direction
-    }
-
-    /// Ends the access: makes the CPU's writes visible to devices.
-    ///
-    /// # Errors
-    /// [`Error::Sys`](crate::Error::Sys): devices may not see what was written.
-    pub fn end(mut self) -> Result<()> {
-        self.finish()
-    }
-
-    fn finish(&mut self) -> Result<()> {
-        match self.buffer.take() {
-            Some(buffer) => buffer.sync(self.direction.bits() | SYNC_END),
-            None => Ok(()),
-        }
-    }
-}
-
-impl Drop for CpuAccess<'_> {
-    fn drop(&mut self) {
-        // Nobody is left to tell; whoever cares calls `end`.
-        let _ = self.finish();
+        sys::ioctl::dma_buf_sync(self.quietly(), flags)
     }
 }
 

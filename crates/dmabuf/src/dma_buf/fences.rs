@@ -1,11 +1,12 @@
 //! The fences on a dma-buf, as sync_files and as readiness.
 
+use std::fmt;
 use std::os::fd::AsFd;
 use std::time::Instant;
 
 use rustix::event::PollFlags;
 
-use crate::dma_buf::DmaBufOps;
+use crate::dma_buf::{DmaBufOps, FdInfo};
 use crate::error::{Error, Result};
 use crate::sync_file::SyncFile;
 use crate::sys;
@@ -37,6 +38,16 @@ pub enum Readiness {
     Read,
     /// All writers and readers are done (`POLLOUT`).
     Write,
+}
+
+/// What is in the way of it.
+impl fmt::Display for Readiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Read => "written",
+            Self::Write => "read or written",
+        })
+    }
 }
 
 impl Readiness {
@@ -72,7 +83,7 @@ impl DmaBufOps {
     /// # Errors
     /// [`Error::Sys`] if `poll` fails.
     pub fn is_ready(&self, readiness: Readiness) -> Result<bool> {
-        match self.wait_until_ready(readiness, Some(Instant::now())) {
+        match sys::poll::wait(self.quietly(), readiness.events(), Some(Instant::now())) {
             Ok(()) => Ok(true),
             Err(Error::Timeout) => Ok(false),
             Err(e) => Err(e),
@@ -83,8 +94,31 @@ impl DmaBufOps {
     /// takes.
     ///
     /// # Errors
-    /// [`Error::Timeout`], or [`Error::Sys`] if `poll` fails.
+    /// [`Error::Fenced`], or [`Error::Sys`] if `poll` fails.
     pub fn wait_until_ready(&self, readiness: Readiness, deadline: Option<Instant>) -> Result<()> {
-        sys::poll::wait(self.quietly(), readiness.events(), deadline)
+        let began = Instant::now();
+        match sys::poll::wait(self.quietly(), readiness.events(), deadline) {
+            Err(Error::Timeout) => Err(Error::Fenced {
+                buffer: self.describe(),
+                readiness,
+                waited: began.elapsed(),
+            }),
+            waited => waited,
+        }
+    }
+
+    /// Which buffer it is, for people.
+    fn describe(&self) -> String {
+        let inode = self.identity().map_or(0, |identity| identity.inode);
+        match self.info() {
+            Ok(FdInfo {
+                exporter,
+                name: Some(name),
+                ..
+            }) => format!("{name:?}, dma-buf {inode} of {exporter},"),
+            Ok(FdInfo { exporter, .. }) => format!("dma-buf {inode} of {exporter}"),
+            // Without procfs.
+            Err(_) => format!("dma-buf {inode}"),
+        }
     }
 }

@@ -22,7 +22,7 @@ use crate::memfd::Memfd;
 use crate::sys;
 use crate::sys::uapi::NAME_LEN;
 
-pub use access::{CpuAccess, Direction};
+pub use access::Direction;
 pub use fdinfo::FdInfo;
 pub use fences::{FenceUse, Readiness};
 

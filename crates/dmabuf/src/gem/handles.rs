@@ -178,17 +178,36 @@ mod tests {
         }
     }
 
+    /// Lets the other threads do something in between.
+    fn others() {
+        std::thread::sleep(std::time::Duration::from_micros(10));
+    }
+
     #[test]
     fn imports_and_closes_of_many_threads_never_lose_a_handle() {
         let (handles, kernel) = (Handles::default(), Kernel::default());
+        let import = |buffer| {
+            let from_kernel = || {
+                let handle = kernel.import(buffer);
+                others();
+                Ok(handle)
+            };
+            let taken = handles.import(from_kernel, || Ok(buffer), |handle| kernel.close(handle));
+            taken.unwrap().0
+        };
+        let close = |handle| {
+            others();
+            kernel.close(handle);
+        };
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
-                    for turn in 0..500 {
-                        let buffer = turn % 3;
-                        let handle = import(&handles, &kernel, buffer);
+                    for turn in 0..100 {
+                        let buffer = turn % 2;
+                        let handle = import(buffer);
+                        others();
                         assert_eq!(kernel.buffer_of(handle), Some(buffer));
-                        handles.release(handle, |handle| kernel.close(handle));
+                        handles.release(handle, close);
                     }
                 });
             }

@@ -179,7 +179,7 @@ impl Object {
         let piece = Piece::new(&self.device, offset, self.size()).trusting_owner();
         let mapping = Mapping::of(&piece, access)?;
         // What can't be exported has no other device to be bracketed against.
-        let buffer = self.export().ok();
+        let buffer = self.export().ok().map(Arc::new);
         Bracketed::new(mapping, buffer)?.known_by(wanted, knows)
     }
 }

@@ -2,7 +2,9 @@
 //! guest. `include/uapi/drm/virtgpu_drm.h`.
 
 use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
+use crate::dma_buf::Readiness;
 use crate::error::{Error, Result};
 use crate::gem::{Device, MapOffset, Object};
 use crate::sys::virtgpu as ioctl;
@@ -194,15 +196,29 @@ pub fn info(object: &Object) -> Result<ResourceInfo> {
     })
 }
 
-/// Waits until the device has done all that concerns an object.
+/// How long [`wait`] sleeps between two looks.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// Waits until the device has done all that concerns an object, at most for
+/// `limit`. The driver's own wait has a limit of its own, 15 seconds, so this
+/// looks again and again instead.
 ///
 /// # Errors
-/// [`Error::Timeout`] after the 15 seconds that the driver waits.
-pub fn wait(object: &Object) -> Result<()> {
-    match ioctl::wait(object.device().as_fd(), object.handle(), true) {
-        Err(e) if e.errno() == Some(libc::EBUSY) => Err(Error::Timeout),
-        other => other,
+/// [`Error::Fenced`]; [`Error::Sys`].
+pub fn wait(object: &Object, limit: Duration) -> Result<()> {
+    let began = Instant::now();
+    while !is_idle(object)? {
+        let waited = began.elapsed();
+        if waited >= limit {
+            return Err(Error::Fenced {
+                buffer: format!("{} {}", object.device().driver(), object.handle()),
+                readiness: Readiness::Write,
+                waited,
+            });
+        }
+        std::thread::sleep(LOOK);
     }
+    Ok(())
 }
 
 /// Whether the device is done with an object.
@@ -210,7 +226,7 @@ pub fn wait(object: &Object) -> Result<()> {
 /// # Errors
 /// [`Error::Sys`].
 pub fn is_idle(object: &Object) -> Result<bool> {
-    match ioctl::wait(object.device().as_fd(), object.handle(), false) {
+    match ioctl::look(object.device().as_fd(), object.handle()) {
         Ok(()) => Ok(true),
         Err(e) if e.errno() == Some(libc::EBUSY) => Ok(false),
         Err(e) => Err(e),

@@ -37,7 +37,7 @@ pub use piece::Piece;
 pub use view::{Rows, Scalar, View};
 pub use window::Window;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check_bounds};
 use crate::mapping::piece::Placement;
 use crate::sys::page::page_size;
 use crate::sys::region::Region;
@@ -140,6 +140,16 @@ impl Mapping {
             access,
             cut: AtomicBool::new(false),
         })
+    }
+
+    /// The same, of which `len` bytes are shown: the rest of the last page is
+    /// nobody's.
+    ///
+    /// # Errors
+    /// [`Error::OutOfBounds`] if it is shorter.
+    pub fn first(self, len: usize) -> Result<Self> {
+        check_bounds(0, len as u64, self.len as u64)?;
+        Ok(Self { len, ..self })
     }
 
     /// Its bytes.

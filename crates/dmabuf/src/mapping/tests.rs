@@ -37,6 +37,19 @@ fn a_part_starts_and_ends_where_it_was_asked_to() {
 }
 
 #[test]
+fn the_first_part_of_a_mapping_shows_no_more() {
+    let whole = Mapping::whole(&memory(2), Access::ReadWrite).unwrap();
+    let part = whole.first(page() + 1).unwrap();
+    assert_eq!(part.len(), page() + 1);
+    part.view().write_at(page(), 7u8).unwrap();
+    part.view().write_at(page() + 1, 7u8).unwrap_err();
+    assert!(matches!(
+        part.first(2 * page()),
+        Err(Error::OutOfBounds { .. })
+    ));
+}
+
+#[test]
 fn memory_that_may_shrink_is_refused_unless_its_owner_is_trusted() {
     let file = rustix::fs::memfd_create("shrinkable", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
     rustix::fs::ftruncate(&file, page_size()).unwrap();

@@ -27,6 +27,7 @@ pub struct Exclusive {
 }
 
 impl Exclusive {
+    /// Begins it; the memory's fences were waited for.
     pub(super) fn new(storage: Arc<Inner>) -> Result<Self> {
         storage.ledger.take_exclusive()?;
         // From here on `drop` takes it off the ledger.

@@ -6,7 +6,7 @@
 //! | Taken | Gives | While it lives |
 //! |---|---|---|
 //! | [`Storage::lend`] | [`Loan`]: the descriptor, for another party | no exclusive view |
-//! | [`Storage::map`] | [`SharedMapping`]: volatile bytes | no exclusive view |
+//! | [`Storage::map`] | [`Bracketed`]: volatile bytes, within brackets | no exclusive view |
 //! | [`Storage::exclusive`] | [`Exclusive`]: `&mut [u8]` | nothing else |
 //!
 //! A loan ends only with proof that the other party has let go ([`LetGo`]);
@@ -19,17 +19,19 @@
 
 mod exclusive;
 mod ledger;
+mod line;
 mod loan;
-mod shared;
 
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 pub use exclusive::Exclusive;
 pub use ledger::Holders;
+pub(crate) use line::Line;
 pub use loan::{LetGo, Loan};
-pub use shared::SharedMapping;
 
-use crate::dma_buf::{CpuAccess, Direction, DmaBuf, DmaBufOps};
+use crate::bracketed::Bracketed;
+use crate::dma_buf::{DmaBuf, DmaBufOps, Readiness};
 use crate::error::{Error, Result};
 use crate::identity::Identity;
 use crate::mapping::{Access, Mapping, Piece};
@@ -185,39 +187,38 @@ impl Storage {
         Ok(Loan::new(Arc::clone(&self.inner)))
     }
 
-    /// Maps all of it into this process, shared. Bracket access to a dma-buf
-    /// with [`begin_access`](Self::begin_access).
+    /// Maps all of it into this process, shared.
     ///
     /// # Errors
     /// [`Error::InUse`] while somebody has it exclusively, and those of
     /// [`Mapping::of`].
-    pub fn map(&self, access: Access) -> Result<SharedMapping> {
-        SharedMapping::new(Arc::clone(&self.inner), access)
-    }
-
-    /// Begins CPU access through mappings of it; needed for a dma-buf, and
-    /// nothing for a memfd. The access keeps the dma-buf alive.
-    ///
-    /// # Errors
-    /// [`Error::Sys`], as the exporter answers.
-    pub fn begin_access(&self, direction: Direction) -> Result<CpuAccess<'static>> {
-        match &self.inner.memory {
-            Memory::DmaBuf(buffer) => CpuAccess::keeping(Arc::clone(buffer), direction),
-            Memory::Memfd(_) => Ok(CpuAccess::unneeded(direction)),
-        }
+    pub fn map(&self, access: Access) -> Result<Bracketed> {
+        // Counted first, so that nobody becomes exclusive in between; `line`
+        // takes it back if mapping fails.
+        let line = Line::new(Arc::clone(&self.inner))?;
+        let buffer = match &self.inner.memory {
+            Memory::DmaBuf(buffer) => Some(Arc::clone(buffer)),
+            Memory::Memfd(_) => None,
+        };
+        let memory = Bracketed::new(self.inner.map_all(access)?, buffer)?;
+        Ok(memory.counted_by(line))
     }
 
     /// Takes all of it exclusively, as a slice; the CPU access of a dma-buf is
-    /// begun, which waits for its fences. While it lives, nothing is lent or
-    /// mapped.
+    /// begun, after its fences, which are waited for until `deadline`, or as long
+    /// as it takes. While it lives, nothing is lent or mapped.
     ///
     /// # Errors
     /// [`Error::Foreign`] if it can never be exclusive, [`Error::InUse`] if
-    /// somebody else reaches it now, and those of [`Mapping::of`] and
-    /// [`DmaBufOps::begin_access`].
-    pub fn exclusive(&self) -> Result<Exclusive> {
+    /// somebody else reaches it now, [`Error::Fenced`], [`Error::Sys`] as the
+    /// exporter answers, and those of [`Mapping::of`].
+    pub fn exclusive(&self, deadline: Option<Instant>) -> Result<Exclusive> {
         if !self.inner.secluded {
             return Err(Error::Foreign);
+        }
+        // Others may lend and map it meanwhile.
+        if let Some(buffer) = self.inner.dma_buf() {
+            buffer.wait_until_ready(Readiness::Write, deadline)?;
         }
         Exclusive::new(Arc::clone(&self.inner))
     }

@@ -5,6 +5,9 @@ use crate::memfd::Options;
 use crate::sys::page::page_size;
 use proptest::prelude::*;
 use std::os::fd::AsFd;
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(1);
 
 fn storage() -> Storage {
     let memfd = Memfd::create("storage test", 2 * page_size(), Options::default()).unwrap();
@@ -27,25 +30,27 @@ fn in_use<T: std::fmt::Debug>(result: Result<T>) -> Holders {
 #[test]
 fn what_is_written_exclusively_is_seen_shared_and_the_reverse() {
     let storage = storage();
-    let mut exclusive = storage.exclusive().unwrap();
+    let mut exclusive = storage.exclusive(None).unwrap();
     assert_eq!(exclusive.len() as u64, storage.size());
     exclusive[page_size() as usize] = 42;
     exclusive.finish().unwrap();
     let shared = storage.map(Access::ReadWrite).unwrap();
     let at = page_size() as usize;
-    assert_eq!(shared.view().read_at::<u8>(at).unwrap(), 42);
-    shared.view().write_at(at, 43u8).unwrap();
+    let bracket = shared.write(LIMIT).unwrap();
+    assert_eq!(bracket.view().read_at::<u8>(at).unwrap(), 42);
+    bracket.view().write_at(at, 43u8).unwrap();
+    bracket.end().unwrap();
     drop(shared);
-    assert_eq!(storage.exclusive().unwrap()[at], 43);
+    assert_eq!(storage.exclusive(None).unwrap()[at], 43);
 }
 
 #[test]
 fn nothing_is_lent_or_mapped_while_it_is_exclusive() {
     let storage = storage();
-    let exclusive = storage.clone().exclusive().unwrap();
+    let exclusive = storage.clone().exclusive(None).unwrap();
     assert!(in_use(storage.lend()).exclusive);
     assert!(in_use(storage.map(Access::ReadOnly)).exclusive);
-    assert!(in_use(storage.exclusive()).exclusive);
+    assert!(in_use(storage.exclusive(None)).exclusive);
     drop(exclusive);
     assert!(storage.holders().is_none());
     let _loan = storage.lend().unwrap();
@@ -55,17 +60,17 @@ fn nothing_is_lent_or_mapped_while_it_is_exclusive() {
 fn a_loan_ends_with_proof_only() {
     let storage = storage();
     let loan = storage.lend().unwrap();
-    assert_eq!(in_use(storage.exclusive()).loans, 1);
+    assert_eq!(in_use(storage.exclusive(None)).loans, 1);
     loan.returned(let_go());
-    drop(storage.exclusive().unwrap());
+    drop(storage.exclusive(None).unwrap());
     drop(storage.lend().unwrap());
-    assert_eq!(in_use(storage.exclusive()).lost_loans, 1);
+    assert_eq!(in_use(storage.exclusive(None)).lost_loans, 1);
 }
 
 #[test]
 fn a_loan_reaches_the_memory_after_the_storage_is_gone() {
     let storage = storage();
-    storage.exclusive().unwrap()[0] = 1;
+    storage.exclusive(None).unwrap()[0] = 1;
     let loan = storage.lend().unwrap();
     drop(storage);
     let mapping = Mapping::whole(&loan, Access::ReadOnly).unwrap();
@@ -82,7 +87,7 @@ fn what_is_severed_is_out_of_everybodys_reach() {
     assert_eq!(theirs.view().read_at::<u8>(0).unwrap(), 0);
     drop(theirs);
     loan.returned(let_go());
-    let exclusive = storage.exclusive().unwrap();
+    let exclusive = storage.exclusive(None).unwrap();
     assert!(in_use(storage.sever()).exclusive);
     drop(exclusive);
 }
@@ -91,12 +96,15 @@ fn what_is_severed_is_out_of_everybodys_reach() {
 fn a_mapping_that_was_cut_holds_nobody_up() {
     let storage = storage();
     let shared = storage.map(Access::ReadWrite).unwrap();
-    assert_eq!(in_use(storage.exclusive()).mappings, 1);
+    assert_eq!(in_use(storage.exclusive(None)).mappings, 1);
+    let bracket = shared.write(LIMIT).unwrap();
     shared.cut().unwrap();
     shared.cut().unwrap();
-    let mut exclusive = storage.exclusive().unwrap();
+    let mut exclusive = storage.exclusive(None).unwrap();
     exclusive[0] = 1;
-    shared.view().write_at(0, 2u8).unwrap_err();
+    bracket.view().write_at(0, 2u8).unwrap_err();
+    assert!(matches!(bracket.end(), Err(Error::Revoked)));
+    assert!(matches!(shared.read(LIMIT), Err(Error::Revoked)));
     assert!(shared.is_cut());
     drop(shared);
     assert_eq!(exclusive[0], 1, "the cut mapping still reached the memory");
@@ -110,15 +118,15 @@ fn memory_that_somebody_could_have_reached_is_never_exclusive() {
     let storage = Storage::from_memfd(memfd).unwrap();
     assert!(!storage.can_be_exclusive());
     drop(mapping);
-    assert!(matches!(storage.exclusive(), Err(Error::Foreign)));
+    assert!(matches!(storage.exclusive(None), Err(Error::Foreign)));
     assert!(storage.map(Access::ReadWrite).is_ok());
 }
 
 #[test]
 fn exclusive_use_again_and_again_maps_once() {
     let storage = storage();
-    let first = storage.exclusive().unwrap().as_ptr();
-    let again = storage.exclusive().unwrap().as_ptr();
+    let first = storage.exclusive(None).unwrap().as_ptr();
+    let again = storage.exclusive(None).unwrap().as_ptr();
     assert_eq!(first, again);
 }
 
@@ -133,11 +141,6 @@ fn says_what_it_is() {
         storage.holders().to_string(),
         "1 loans, 0 lost loans, 0 mappings"
     );
-    storage
-        .begin_access(Direction::ReadWrite)
-        .unwrap()
-        .end()
-        .unwrap();
 }
 
 #[test]
@@ -148,12 +151,13 @@ fn many_threads_never_share_what_one_has_exclusively() {
             let storage = storage.clone();
             scope.spawn(move || {
                 for _ in 0..500 {
-                    if let Ok(mut bytes) = storage.exclusive() {
+                    if let Ok(mut bytes) = storage.exclusive(None) {
                         bytes.fill(mark);
                         assert!(bytes.iter().all(|&byte| byte == mark));
                     } else if let Ok(shared) = storage.map(Access::ReadOnly) {
-                        let first: u8 = shared.view().read_at(0).unwrap();
-                        let last: u8 = shared.view().read_at(page_size() as usize).unwrap();
+                        let bracket = shared.read(LIMIT).unwrap();
+                        let first: u8 = bracket.view().read_at(0).unwrap();
+                        let last: u8 = bracket.view().read_at(page_size() as usize).unwrap();
                         assert_eq!(first, last, "somebody wrote while it was shared");
                     }
                 }
@@ -178,8 +182,8 @@ enum Step {
 #[derive(Default)]
 struct Taken {
     loans: Vec<Loan>,
-    mappings: Vec<SharedMapping>,
-    cut: Vec<SharedMapping>,
+    mappings: Vec<Bracketed>,
+    cut: Vec<Bracketed>,
     exclusive: Option<Exclusive>,
     lost: u32,
 }
@@ -205,7 +209,7 @@ impl Taken {
                 Ok(mapping) => self.mappings.push(mapping),
                 Err(_) => assert!(exclusive),
             },
-            Step::Take => match storage.exclusive() {
+            Step::Take => match storage.exclusive(None) {
                 Ok(bytes) => {
                     assert!(!shared && !exclusive, "exclusive while others hold it");
                     self.exclusive = Some(bytes);

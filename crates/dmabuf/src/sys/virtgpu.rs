@@ -206,11 +206,12 @@ pub(crate) fn transfer_from_host(fd: BorrowedFd<'_>, mut transfer: Transfer) -> 
     unsafe { call_with(fd, name, TRANSFER_FROM_HOST, &mut transfer) }.map(drop)
 }
 
-/// `DRM_IOCTL_VIRTGPU_WAIT`; without `block` it is EBUSY at once, with it after
-/// 15 seconds.
-pub(crate) fn wait(fd: BorrowedFd<'_>, handle: u32, block: bool) -> Result<()> {
-    let flags = if block { 0 } else { NOWAIT };
-    let mut wait = Wait { handle, flags };
+/// `DRM_IOCTL_VIRTGPU_WAIT` that does not wait: EBUSY instead.
+pub(crate) fn look(fd: BorrowedFd<'_>, handle: u32) -> Result<()> {
+    let mut wait = Wait {
+        handle,
+        flags: NOWAIT,
+    };
     // SAFETY: the ioctl reads the flat struct.
     unsafe { call_with(fd, "DRM_IOCTL_VIRTGPU_WAIT", WAIT, &mut wait) }.map(drop)
 }

@@ -4,15 +4,15 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use landbridge_dmabuf::memfd::Options;
-use landbridge_dmabuf::{Access, CpuAccess as Bracket, Identity, Memfd, Storage};
+use landbridge_dmabuf::{Access, Bracketed, Identity, Memfd, Storage};
 
 use crate::caching::{Caching, CachingSource, KnownCaching};
 use crate::error::Error;
-use crate::exporter::{Exporter, Memory};
+use crate::exporter::Exporter;
 use crate::exporters::guest_pages::{GuestMemory, GuestPiece, NotGuestMemory};
 use crate::exporters::joiner::Joiner;
 use crate::ranges::{File, GuestPhysical, Range, RangeList, RangeSlice};
-use crate::terms::{Direction, MemoryModel, Offer};
+use crate::terms::{MemoryModel, Offer};
 
 const NAME: &str = "fake";
 
@@ -90,19 +90,12 @@ impl Exporter for FakeExporter {
         self.storage.as_ref().map(Storage::identity)
     }
 
-    fn map(&self, access: Access) -> Result<Memory, Error> {
+    fn map(&self, access: Access) -> Result<Bracketed, Error> {
         let storage = self.storage.as_ref().ok_or_else(|| Error::Export {
             exporter: NAME,
             reason: "it has no memory".to_owned(),
         })?;
-        Ok(Memory::Shared(storage.map(access)?))
-    }
-
-    fn begin_access(&self, direction: Direction) -> Result<Bracket<'_>, Error> {
-        match &self.storage {
-            Some(storage) => Ok(storage.begin_access(direction.into())?),
-            None => Ok(Bracket::unneeded(direction.into())),
-        }
+        Ok(storage.map(access)?)
     }
 
     fn storage(&self) -> Option<Storage> {

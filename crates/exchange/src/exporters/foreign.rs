@@ -4,13 +4,13 @@
 //! access is bracketed through its own exporter. How it is cached is for the
 //! caller to find out: this crate asks no kernel about it.
 
-use landbridge_dmabuf::{Access, CpuAccess as Bracket, DmaBuf, Identity, Memfd, Storage};
+use landbridge_dmabuf::{Access, Bracketed, DmaBuf, Identity, Memfd, Storage};
 
 use crate::caching::KnownCaching;
 use crate::error::Error;
-use crate::exporter::{Exporter, Memory};
+use crate::exporter::Exporter;
 use crate::ranges::{GuestPhysical, RangeList};
-use crate::terms::{Direction, MemoryModel, Offer};
+use crate::terms::{MemoryModel, Offer};
 
 const DMA_BUF: &str = "shared dma-buf";
 const MEMFD: &str = "shared memfd";
@@ -104,12 +104,8 @@ impl Exporter for ForeignMemory {
         Some(self.storage.identity())
     }
 
-    fn map(&self, access: Access) -> Result<Memory, Error> {
-        Ok(Memory::Shared(self.storage.map(access)?))
-    }
-
-    fn begin_access(&self, direction: Direction) -> Result<Bracket<'_>, Error> {
-        Ok(self.storage.begin_access(direction.into())?)
+    fn map(&self, access: Access) -> Result<Bracketed, Error> {
+        Ok(self.storage.map(access)?)
     }
 
     fn storage(&self) -> Option<Storage> {

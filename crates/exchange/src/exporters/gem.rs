@@ -6,17 +6,17 @@
 //! buffer that is there already.
 
 use landbridge_dmabuf::gem::Object;
-use landbridge_dmabuf::{Access, CpuAccess as Bracket, Identity, Storage};
+use landbridge_dmabuf::{Access, Bracketed, Identity, Storage};
 
 use crate::buffer::Buffer;
 use crate::caching::KnownCaching;
 use crate::error::Error;
 use crate::exchange::Exchange;
-use crate::exporter::{Exporter, Memory};
+use crate::exporter::Exporter;
 use crate::exporters::ForeignMemory;
 use crate::ranges::{GuestPhysical, RangeList};
 use crate::tenant::Tenant;
-use crate::terms::{Direction, Offer};
+use crate::terms::Offer;
 
 /// A GEM object, whose handle stays open as long as the buffer lives.
 ///
@@ -74,12 +74,8 @@ impl Exporter for GemMemory {
         self.memory.identity()
     }
 
-    fn map(&self, access: Access) -> Result<Memory, Error> {
+    fn map(&self, access: Access) -> Result<Bracketed, Error> {
         self.memory.map(access)
-    }
-
-    fn begin_access(&self, direction: Direction) -> Result<Bracket<'_>, Error> {
-        self.memory.begin_access(direction)
     }
 
     fn storage(&self) -> Option<Storage> {

@@ -8,14 +8,14 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use landbridge_dmabuf::{Access, CpuAccess as Bracket, Identity, Storage};
+use landbridge_dmabuf::{Access, Bracketed, Identity, Storage};
 
 use crate::caching::{Caching, CachingSource, KnownCaching};
 use crate::error::Error;
-use crate::exporter::{Exporter, Memory};
+use crate::exporter::Exporter;
 use crate::exporters::joiner::Joiner;
 use crate::ranges::{BadRange, Contents, File, GuestPhysical, Notes, Provider, Range, RangeList};
-use crate::terms::{Direction, MemoryModel, Offer};
+use crate::terms::{MemoryModel, Offer};
 
 const NAME: &str = "guest pages";
 const JOINED_NAME: &str = "udmabuf of guest pages";
@@ -211,23 +211,14 @@ impl Exporter for GuestPages {
         }
     }
 
-    fn map(&self, access: Access) -> Result<Memory, Error> {
+    fn map(&self, access: Access) -> Result<Bracketed, Error> {
         if let Some(storage) = self.joined() {
-            return Ok(Memory::Shared(storage.map(access)?));
+            return Ok(storage.map(access)?);
         }
         let missing = || refuse("it can't be mapped".to_owned());
         let pages = self.files.all().cpu().ok_or_else(missing)?;
-        Ok(Memory::Stitched {
-            mapping: pages.map(access)?,
-            size: usize::try_from(self.size).map_err(|_| refuse("it is too large".to_owned()))?,
-        })
-    }
-
-    fn begin_access(&self, direction: Direction) -> Result<Bracket<'_>, Error> {
-        match self.joined() {
-            Some(storage) => Ok(storage.begin_access(direction.into())?),
-            None => Ok(Bracket::unneeded(direction.into())),
-        }
+        let size = usize::try_from(self.size).map_err(|_| refuse("it is too large".to_owned()))?;
+        Ok(Bracketed::plain(pages.map(access)?.first(size)?)?)
     }
 
     fn storage(&self) -> Option<Storage> {

@@ -5,21 +5,20 @@
 //! memory, and the old memory is emptied if it can be.
 
 use std::fmt;
+use std::time::Duration;
 
 use landbridge_dmabuf::heap::Heap;
 use landbridge_dmabuf::memfd::Options;
 use landbridge_dmabuf::storage::Holders;
-use landbridge_dmabuf::{
-    Access, CpuAccess as Bracket, Direction as Dmabuf, Identity, Memfd, Storage, Udmabuf,
-};
+use landbridge_dmabuf::{Access, Bracketed, Identity, Memfd, Storage, Udmabuf};
 
 use crate::caching::{Caching, CachingSource, KnownCaching};
 use crate::error::Error;
-use crate::exporter::{Exporter, Memory};
+use crate::exporter::Exporter;
 use crate::ranges::{GuestPhysical, RangeList};
 use crate::reservation::Life;
 use crate::sync::{Mutex, MutexGuard, PoisonError};
-use crate::terms::{Direction, MemoryModel, Offer};
+use crate::terms::{MemoryModel, Offer};
 
 /// What kind of memory of this host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -219,18 +218,21 @@ fn storage(name: &str, size: u64, kind: Kind, pinnable: bool) -> Result<Storage,
 /// The bytes that are copied before somebody looks whether to go on.
 const CHUNK: usize = 1 << 20;
 
+/// How long a copy waits for devices: they were waited for before, and newcomers
+/// are held back.
+const IDLE: Duration = Duration::from_secs(1);
+
 /// Copies all bytes, unless `stop` says so meanwhile.
 fn copy(from: &Storage, to: &Storage, stop: &dyn Fn() -> bool) -> Result<bool, Error> {
     let (source, target) = (from.map(Access::ReadOnly)?, to.map(Access::ReadWrite)?);
-    let reading = from.begin_access(Dmabuf::Read)?;
-    let writing = to.begin_access(Dmabuf::Write)?;
-    let size = source.view().len();
+    let (reading, writing) = (source.read(IDLE)?, target.write(IDLE)?);
+    let size = source.len();
     for at in (0..size).step_by(CHUNK) {
         if stop() {
             return Ok(false);
         }
-        let part = source.view().sub(at, CHUNK.min(size - at))?;
-        target.view().copy_from_view(at, part)?;
+        let part = reading.view().sub(at, CHUNK.min(size - at))?;
+        writing.view().copy_from_view(at, part)?;
     }
     writing.end()?;
     reading.end()?;
@@ -279,12 +281,8 @@ impl Exporter for HostMemory {
         Some(self.lock().storage.as_ref()?.identity())
     }
 
-    fn map(&self, access: Access) -> Result<Memory, Error> {
-        Ok(Memory::Shared(self.present()?.map(access)?))
-    }
-
-    fn begin_access(&self, direction: Direction) -> Result<Bracket<'_>, Error> {
-        Ok(self.present()?.begin_access(direction.into())?)
+    fn map(&self, access: Access) -> Result<Bracketed, Error> {
+        Ok(self.present()?.map(access)?)
     }
 
     fn storage(&self) -> Option<Storage> {

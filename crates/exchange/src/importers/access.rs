@@ -1,37 +1,38 @@
 //! CPU access to a mapped buffer: fenced, bracketed, and not to be forgotten.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use landbridge_dmabuf::{CpuAccess as Bracket, View};
+use landbridge_dmabuf::{Bracket, Bracketed, View};
 
 use crate::attachment::Attachment;
 use crate::error::Error;
-use crate::exporter::Memory;
 use crate::fence::{self, Fence, FenceSignaller, Outcome};
 use crate::importers::cpu::CpuHold;
 use crate::reservation::wait_all_until;
 use crate::terms::Direction;
 
-/// CPU access to a mapped buffer. Others' work that conflicts waits until it
-/// ends; it ends with [`end`](CpuAccess::end), or when it is dropped.
+/// CPU access to bytes of a mapped buffer. Others' work that conflicts waits
+/// until it ends; it ends with [`end`](CpuAccess::end), or when it is dropped.
 #[derive(Debug)]
 #[must_use = "the access ends when this is dropped"]
 pub struct CpuAccess<'a> {
     attachment: &'a Attachment,
-    memory: Arc<Memory>,
-    direction: Direction,
+    memory: Arc<Bracketed>,
+    bracket: Bracket<'static>,
     /// `None` once it has ended.
-    bracket: Option<Bracket<'a>>,
     signaller: Option<FenceSignaller>,
 }
 
 impl<'a> CpuAccess<'a> {
-    /// Waits for conflicting work, at most for `limit`, and opens the bracket.
+    /// Waits for conflicting work, at most for `limit`, and opens the bracket over
+    /// `range`, or over all bytes.
     pub(crate) fn begin(
         attachment: &'a Attachment,
         hold: &CpuHold,
         direction: Direction,
+        range: Option<Range<usize>>,
         limit: Duration,
     ) -> Result<Self, Error> {
         attachment.check_direction(direction)?;
@@ -45,14 +46,17 @@ impl<'a> CpuAccess<'a> {
         // From here on a revocation finds the mapping, and cuts it under us if it
         // does not want to wait for our fence.
         let memory = hold.memory().ok_or_else(not_there)?;
-        let bracket = Some(attachment.begin_access(direction, deadline)?);
+        let range = range.unwrap_or(0..memory.len());
+        let bracket = match memory.keep_access(direction.into(), range, deadline) {
+            Err(_) if memory.is_cut() => return Err(not_there()),
+            bracket => bracket?,
+        };
         if buffer.reservation().cuts() != cuts {
             return Err(not_there());
         }
         Ok(Self {
             attachment,
             memory,
-            direction,
             bracket,
             signaller: Some(signaller),
         })
@@ -61,12 +65,7 @@ impl<'a> CpuAccess<'a> {
     /// The bytes: read-only where the access is for reading. An error of theirs
     /// says that the memory was taken away meanwhile.
     pub fn view(&self) -> View<'_> {
-        let view = self.memory.view();
-        if self.direction.writes() {
-            view
-        } else {
-            view.read_only()
-        }
+        self.bracket.view()
     }
 
     /// Ends the access: the bytes are where others see them. If that fails,
@@ -81,11 +80,9 @@ impl<'a> CpuAccess<'a> {
         let Some(signaller) = self.signaller.take() else {
             return Ok(());
         };
-        let closed = self.bracket.take().map_or(Ok(()), Bracket::end);
-        let ended = match closed {
-            Err(error) => Err(error.into()),
-            Ok(()) if self.memory.is_cut() => Err(self.attachment.buffer().not_there()),
-            Ok(()) => Ok(()),
+        let ended = match self.bracket.close() {
+            _ if self.memory.is_cut() => Err(self.attachment.buffer().not_there()),
+            closed => closed.map_err(Error::from),
         };
         signaller.signal(if ended.is_ok() {
             outcome
@@ -99,7 +96,7 @@ impl<'a> CpuAccess<'a> {
 impl Drop for CpuAccess<'_> {
     fn drop(&mut self) {
         // A writer that panics leaves half of what it meant to write.
-        let outcome = if std::thread::panicking() && self.direction.writes() {
+        let outcome = if std::thread::panicking() && self.bracket.direction().writes() {
             Outcome::Failed
         } else {
             Outcome::Done

@@ -4,15 +4,16 @@
 //! taken away is replaced by zero pages under an access that did not end in
 //! time, which then fails instead of crashing.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use landbridge_dmabuf::Access;
+use landbridge_dmabuf::bracketed::Counters;
+use landbridge_dmabuf::{Access, Bracketed};
 
 use crate::attachment::Attachment;
 use crate::buffer::Buffer;
 use crate::error::Error;
-use crate::exporter::Memory;
 use crate::holder::Holder;
 use crate::importer::Importer;
 use crate::importers::CpuAccess;
@@ -50,7 +51,7 @@ enum State {
     /// Nothing: not mapped yet, or cut off.
     #[default]
     Empty,
-    Mapped(Arc<Memory>),
+    Mapped(Arc<Bracketed>),
     /// Nothing ever again.
     Closed,
 }
@@ -83,7 +84,7 @@ impl CpuHold {
     }
 
     /// The mapping as it is now.
-    pub(crate) fn memory(&self) -> Option<Arc<Memory>> {
+    pub(crate) fn memory(&self) -> Option<Arc<Bracketed>> {
         match &*self.lock() {
             State::Mapped(memory) => Some(Arc::clone(memory)),
             State::Empty | State::Closed => None,
@@ -112,7 +113,7 @@ impl Holder for CpuHold {
         match self.put(State::Empty) {
             // Accesses that are still open have a part in it.
             State::Mapped(_) if seeded(Mutant::NoCut) => Ok(()),
-            State::Mapped(memory) => memory.cut(),
+            State::Mapped(memory) => Ok(memory.cut()?),
             State::Empty | State::Closed => Ok(()),
         }
     }
@@ -152,9 +153,10 @@ impl MappedImport {
     pub(crate) fn access(
         &self,
         direction: Direction,
+        range: Option<Range<usize>>,
         limit: Duration,
     ) -> Result<CpuAccess<'_>, Error> {
-        CpuAccess::begin(&self.attachment, &self.hold, direction, limit)
+        CpuAccess::begin(&self.attachment, &self.hold, direction, range, limit)
     }
 }
 
@@ -194,6 +196,26 @@ impl CpuImport {
     /// Access in `direction`, after conflicting work has ended; waits for it at
     /// most for `limit`.
     pub fn access(&self, direction: Direction, limit: Duration) -> Result<CpuAccess<'_>, Error> {
-        self.0.access(direction, limit)
+        self.0.access(direction, None, limit)
+    }
+
+    /// The same to the bytes in `range` only.
+    ///
+    /// # Errors
+    /// Also where the buffer has no such bytes.
+    pub fn access_range(
+        &self,
+        direction: Direction,
+        range: Range<usize>,
+        limit: Duration,
+    ) -> Result<CpuAccess<'_>, Error> {
+        self.0.access(direction, Some(range), limit)
+    }
+
+    /// How often access through the mapping that there is now began and ended;
+    /// `None` while the memory is away. What isn't balanced while nobody has an
+    /// access is a bug.
+    pub fn counters(&self) -> Option<Counters> {
+        Some(self.0.hold.memory()?.counters())
     }
 }

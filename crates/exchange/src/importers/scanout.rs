@@ -89,6 +89,6 @@ impl ScanoutImport {
     /// Reads the pixels after all writers have ended; waits for them at most
     /// for `limit`.
     pub fn read(&self, limit: Duration) -> Result<CpuAccess<'_>, Error> {
-        self.0.access(Direction::Read, limit)
+        self.0.access(Direction::Read, None, limit)
     }
 }

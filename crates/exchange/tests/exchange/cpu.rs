@@ -148,6 +148,39 @@ fn a_view_for_reading_can_not_write() {
 }
 
 #[test]
+fn an_access_leads_to_the_bytes_that_were_asked_for() {
+    let scene = Scene::new();
+    let (buffer, _) = scene.buffer(1);
+    let cpu = CpuImport::attach(&buffer, "cpu", Direction::ReadWrite, &scene.tenant).unwrap();
+    let writing = cpu.access_range(Direction::Write, 8..12, NOW).unwrap();
+    assert_eq!(writing.view().len(), 4);
+    writing.view().fill(0, 4, 7).unwrap();
+    writing.view().write_at(4, 1_u8).unwrap_err();
+    writing.end().unwrap();
+    let reading = cpu.access(Direction::Read, NOW).unwrap();
+    let seen = [7, 8, 11, 12].map(|at| reading.view().read_at::<u8>(at).unwrap());
+    assert_eq!(seen, [0, 7, 7, 0]);
+    reading.end().unwrap();
+    let error = cpu.access_range(Direction::Read, 0..4097, NOW).unwrap_err();
+    assert!(matches!(error, Error::Memory(_)), "{error}");
+    assert!(buffer.reservation().pending(Usage::Bookkeep).is_empty());
+}
+
+#[test]
+fn an_access_that_is_forgotten_shows() {
+    let scene = Scene::new();
+    let (buffer, _) = scene.buffer(1);
+    let cpu = CpuImport::attach(&buffer, "cpu", Direction::Read, &scene.tenant).unwrap();
+    cpu.access(Direction::Read, NOW).unwrap().end().unwrap();
+    drop(cpu.access(Direction::Read, NOW).unwrap());
+    let counters = cpu.counters().unwrap();
+    assert_eq!((counters.begun, counters.open()), (2, 0));
+    let open = cpu.access(Direction::Read, NOW).unwrap();
+    assert_eq!(cpu.counters().unwrap().open(), 1);
+    drop(open);
+}
+
+#[test]
 fn the_mapping_is_on_the_ledger_for_as_long_as_the_import_lives() {
     let scene = Scene::new();
     let (buffer, storage) = scene.buffer(1);

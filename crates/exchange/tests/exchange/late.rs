@@ -4,12 +4,11 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use landbridge_dmabuf::{Access, CpuAccess as Bracket, Identity, Storage};
-use landbridge_exchange::exporter::Memory;
+use landbridge_dmabuf::{Access, Bracketed, Identity, Storage};
 use landbridge_exchange::exporters::host_memory::{HostMemory, Kind};
 use landbridge_exchange::importers::window::PAGE;
 use landbridge_exchange::ranges::{GuestPhysical, RangeList};
-use landbridge_exchange::terms::{Direction, MemoryModel, Offer};
+use landbridge_exchange::terms::{MemoryModel, Offer};
 use landbridge_exchange::{Buffer, Error, Exporter};
 
 use crate::scene::{LONG, Scene};
@@ -62,12 +61,8 @@ impl Exporter for Slow {
         self.memory.identity()
     }
 
-    fn map(&self, access: Access) -> Result<Memory, Error> {
+    fn map(&self, access: Access) -> Result<Bracketed, Error> {
         self.memory.map(access)
-    }
-
-    fn begin_access(&self, direction: Direction) -> Result<Bracket<'_>, Error> {
-        self.memory.begin_access(direction)
     }
 
     fn storage(&self) -> Option<Storage> {

@@ -1,18 +1,21 @@
 //! An exporter that looks at who is left whenever it is called.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use landbridge_dmabuf::memfd::Options;
-use landbridge_dmabuf::{Access, CpuAccess, Identity, Memfd, Storage};
-use landbridge_exchange::exporter::Memory;
+use landbridge_dmabuf::{Access, Bracketed, Identity, Memfd, Storage};
 use landbridge_exchange::exporters::fake::FakeExporter;
 use landbridge_exchange::exporters::host_memory::Kind;
 use landbridge_exchange::importers::window::PAGE;
 use landbridge_exchange::ranges::{GuestPhysical, RangeList};
-use landbridge_exchange::terms::{Direction, MemoryModel, Offer};
+use landbridge_exchange::terms::{MemoryModel, Offer};
 use landbridge_exchange::{Error, Exporter};
 use shuttle::sync::Mutex;
 use shuttle::sync::atomic::{AtomicBool, Ordering};
+
+/// No device has it.
+const LIMIT: Duration = Duration::ZERO;
 
 /// One page that is restorable or movable, and has no checks of its own: what
 /// must not happen is for the exchange to prevent.
@@ -105,14 +108,10 @@ impl Exporter for Watched {
         Some(self.now().identity())
     }
 
-    fn map(&self, access: Access) -> Result<Memory, Error> {
+    fn map(&self, access: Access) -> Result<Bracketed, Error> {
         let storage = self.now();
         self.somebody_else();
-        Ok(Memory::Shared(storage.map(access)?))
-    }
-
-    fn begin_access(&self, direction: Direction) -> Result<CpuAccess<'_>, Error> {
-        Ok(self.now().begin_access(direction.into())?)
+        Ok(storage.map(access)?)
     }
 
     fn storage(&self) -> Option<Storage> {
@@ -134,7 +133,8 @@ impl Exporter for Watched {
         let next = fresh();
         if !old.holders().exclusive {
             let (from, to) = (old.map(Access::ReadOnly)?, next.map(Access::ReadWrite)?);
-            to.view().copy_from_view(0, from.view())?;
+            let (read, written) = (from.read(LIMIT)?, to.write(LIMIT)?);
+            written.view().copy_from_view(0, read.view())?;
         } else {
             self.seen.abandoned.lock().unwrap().push(old);
         }
@@ -147,6 +147,7 @@ impl Exporter for Watched {
         assert_eq!(old.holders().loans, 0, "pinned memory is moved");
         assert!(!old.holders().exclusive, "memory is moved under a decoder");
         let (from, to) = (old.map(Access::ReadOnly)?, next.map(Access::ReadWrite)?);
+        let (read, written) = (from.read(LIMIT)?, to.write(LIMIT)?);
         for at in [0, 2048] {
             if hurried() {
                 return Err(Error::Export {
@@ -155,9 +156,11 @@ impl Exporter for Watched {
                 });
             }
             self.somebody_else();
-            let half = from.view().sub(at, 2048)?;
-            to.view().copy_from_view(at, half)?;
+            let half = read.view().sub(at, 2048)?;
+            written.view().copy_from_view(at, half)?;
         }
+        written.end()?;
+        read.end()?;
         drop((from, to));
         self.replace(next);
         Ok(())

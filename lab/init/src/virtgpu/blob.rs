@@ -1,6 +1,7 @@
 //! Blobs: memory without a format (`DRM_IOCTL_VIRTGPU_RESOURCE_CREATE_BLOB`).
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use landbridge_dmabuf::gem::virtgpu::{self, BlobMemory, BlobRequest};
 use landbridge_dmabuf::{DmaBuf, Error};
@@ -23,6 +24,9 @@ pub const MAPPABLE: u32 = 1;
 pub const SHAREABLE: u32 = 2;
 /// Other devices may have it, under its UUID.
 pub const CROSS_DEVICE: u32 = 4;
+
+/// Longer than a device takes for anything.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The rings of a program's context.
 pub const RINGS: u64 = 2;
@@ -131,9 +135,9 @@ impl Card {
     /// Waits until the device has done all that concerns an object.
     ///
     /// # Errors
-    /// What the kernel says; ETIMEDOUT after 15 s.
+    /// What the kernel says; ETIMEDOUT after [`PATIENCE`].
     pub fn wait(&self, handle: u32) -> Result<(), Errno> {
-        virtgpu::wait(&self.object(handle)?).map_err(errno)
+        virtgpu::wait(&self.object(handle)?, PATIENCE).map_err(errno)
     }
 
     /// Exports an object as a dma-buf that may be written.
@@ -160,7 +164,7 @@ impl Card {
 /// The kernel's word for an error.
 pub(super) fn errno(error: Error) -> Errno {
     match error {
-        Error::Timeout => Errno::TIMEDOUT,
+        Error::Timeout | Error::Fenced { .. } => Errno::TIMEDOUT,
         error => Errno::from_raw_os_error(error.errno().unwrap_or(libc::EIO)),
     }
 }

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use landbridge_dmabuf::vfio::{BarRange, Device};
-use landbridge_dmabuf::{Access, CpuAccess as Bracket, Identity, Storage};
+use landbridge_dmabuf::{Access, Bracketed, Identity, Storage};
 
 use crate::error::Error;
-use crate::exporter::{Exporter, Memory};
+use crate::exporter::Exporter;
 use crate::ranges::{GuestPhysical, RangeList};
-use crate::terms::{Direction, MemoryModel, Offer};
+use crate::terms::{MemoryModel, Offer};
 
 const NAME: &str = "device memory";
 
@@ -62,15 +62,11 @@ impl Exporter for BarMemory {
         Some(self.storage.identity())
     }
 
-    fn map(&self, _: Access) -> Result<Memory, Error> {
+    fn map(&self, _: Access) -> Result<Bracketed, Error> {
         Err(Error::Export {
             exporter: NAME,
             reason: "it has no CPU mapping".to_owned(),
         })
-    }
-
-    fn begin_access(&self, direction: Direction) -> Result<Bracket<'_>, Error> {
-        Ok(Bracket::unneeded(direction.into()))
     }
 
     fn storage(&self) -> Option<Storage> {
