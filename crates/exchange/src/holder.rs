@@ -57,6 +57,13 @@ pub trait Holder: Send + Sync {
     fn asks_others(&self) -> bool {
         false
     }
+
+    /// Puts something harmless where the memory was, if somebody still looks
+    /// there. Called after [`cut_off`](Self::cut_off) and
+    /// [`follow`](Self::follow) of a holder that
+    /// [`asks_others`](Self::asks_others); nobody waits for it, so the memory may
+    /// be back, or the importer gone, by the time.
+    fn fill(&self) {}
 }
 
 /// A holder for importers whose every access is fenced and done when the fence

@@ -249,6 +249,7 @@ fn ask(importer: &Record, work: impl FnOnce() -> Result<(), Error> + Send + 'sta
         .unwrap_or_else(PoisonError::into_inner);
     let before = asked.replace(answer.clone());
     drop(asked);
+    let holder = importer.holder.clone();
     let spawned = thread::Builder::new()
         .name("revocation".to_owned())
         .spawn(move || {
@@ -263,6 +264,10 @@ fn ask(importer: &Record, work: impl FnOnce() -> Result<(), Error> + Send + 'sta
                 }
             };
             signaller.signal(outcome);
+            // Nobody waits for this.
+            if let Some(holder) = holder {
+                holder.fill();
+            }
         });
     if let Err(error) = spawned {
         // The signaller went with the closure: the fence has failed.

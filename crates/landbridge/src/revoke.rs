@@ -19,7 +19,7 @@ Examples:
 
 Everybody who uses the buffer is told, and has until the deadline to end what he
 does; whoever has not ended then is cut off. Nobody crashes: programs get errors,
-a guest finds nothing mapped.
+a guest finds zero pages.
 
 Exit status: 0 when nobody reaches the memory any more, 1 when not.")]
 pub struct Options {

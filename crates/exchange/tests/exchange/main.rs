@@ -16,3 +16,4 @@ mod tenants;
 mod terms;
 mod window;
 mod window_races;
+mod window_zeroes;

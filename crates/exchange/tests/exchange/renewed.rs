@@ -36,8 +36,10 @@ fn the_next_buffer_has_the_map_and_none_of_the_bytes() {
     // It follows the new buffer's life, and not the old one's.
     old.revoke(NOW).unwrap();
     assert!(mapping.is_mapped());
+    let zeroes = scene.mapper.hold_up_after(1);
     new.revoke(NOW).unwrap();
     assert!(!mapping.is_mapped() && scene.mapper.mapped().is_empty());
+    drop(zeroes);
     new.restore(NOW).unwrap();
     assert!(mapping.is_mapped());
     mapping.unmap().unwrap();

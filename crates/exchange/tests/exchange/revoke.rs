@@ -174,23 +174,20 @@ fn a_guests_window_is_unmapped_and_mapped_again_where_it_was() {
     let scene = Scene::new();
     let buffer = buffer(&scene, RESTORABLE);
     let mapping = scene.window.map(&buffer, PAGE, &scene.tenant).unwrap();
+    // What the guest finds there meanwhile is for `window_zeroes`.
+    let zeroes = scene.mapper.hold_up_after(1);
     buffer.revoke(LONG).unwrap();
     assert!(!mapping.is_mapped());
     assert_eq!(scene.mapper.mapped(), []);
     assert_eq!(scene.window.maps(), 1, "the place is kept");
     let (other, _) = scene.buffer(1);
     scene.window.map(&other, PAGE, &scene.tenant).unwrap_err();
+    drop(zeroes);
     buffer.restore(LONG).unwrap();
     assert!(mapping.is_mapped());
     assert_eq!(scene.mapper.mapped(), [(PAGE, 2 * PAGE)]);
     buffer.revoke(LONG).unwrap();
-    let calls = scene.mapper.calls().len();
     mapping.unmap().unwrap();
-    assert_eq!(
-        scene.mapper.calls().len(),
-        calls,
-        "there was nothing to unmap"
-    );
     assert_eq!(scene.window.maps(), 0);
     buffer.restore(LONG).unwrap();
     assert_eq!(scene.mapper.mapped(), []);

@@ -7,16 +7,17 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::Value;
 
+use super::a_guest_finds_zeroes_where_memory_was_taken_away::taken_away;
 use crate::checks::Checks;
 use crate::desk::Desk;
 use crate::desk::machine::{DESK, INNER_GPU, MODULE, PORT, SERVE_UDMABUF, serving};
 use crate::scenario::{Expect, Host, Needs, Scenario, Storey};
-use crate::sys::memory::Map;
+use crate::sys::memory::{Map, PAGE};
 use crate::virtgpu::{Blob, Card, GUEST, MAPPABLE, Picture, SHAREABLE, Screen};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "a_dma_buf_of_the_host_is_a_blob_under_kvm",
-    claim: "under KVM host blobs and guest blobs are dma-bufs on the host, shown without a copy",
+    claim: "under KVM host blobs and guest blobs are dma-bufs on the host, shown without a copy; a revoked one is zeros, and then itself",
     storey: Storey::Nested,
     needs: Needs {
         modules: &[MODULE],
@@ -76,7 +77,12 @@ fn body(checks: &mut Checks) -> Result<()> {
     );
     let mut scene = Scene { desk, card, screen };
     joined(checks, &mut scene)?;
-    too_large_to_join(checks, &mut scene)
+    too_large_to_join(checks, &mut scene)?;
+    // KVM exits at a hole, and at zero pages it does not.
+    taken_away(checks, &mut scene.desk, &scene.card, |desk| {
+        desk.begin_work(3 * PAGE as u64)?;
+        desk.end_work(1, &[0xe7])
+    })
 }
 
 struct Scene {

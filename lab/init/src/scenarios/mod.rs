@@ -11,6 +11,7 @@ mod a_dropped_bracket_loses_bytes;
 mod a_forwarded_mapping_has_the_caching_that_was_asked;
 mod a_gem_handle_closes_with_its_last_share;
 mod a_gpu_is_unplugged_and_plugged_in_again;
+mod a_guest_finds_zeroes_where_memory_was_taken_away;
 mod a_guest_loses_no_write_while_its_memory_moves;
 mod a_guest_maps_as_its_host_does;
 mod a_guest_outlives_the_revocation_of_its_memory;
@@ -113,6 +114,7 @@ const SINGLE: &[Scenario] = &[
     cycles_of_a_blob_leave_nothing_behind::SCENARIO,
     a_driver_comes_and_goes::SCENARIO,
     a_driver_goes_while_a_blob_is_mapped::SCENARIO,
+    a_guest_finds_zeroes_where_memory_was_taken_away::SCENARIO,
     a_guest_restarts_under_its_blobs::SCENARIO,
     a_gpu_is_unplugged_and_plugged_in_again::SCENARIO,
     two_gpus_drive_four_displays::SCENARIO,

@@ -176,8 +176,11 @@ fn a_revocation_reaches_idle_maps() {
         rig_with(|config| config.with_host_model(MemoryModel::Revocable { restorable: true }));
     live_once(&rig, 1, 0);
     let buffer = rig.exchange.buffers().remove(0);
+    // Before the VMM has put zero pages there.
+    let zeroes = rig.mapper.hold_up_after(1);
     buffer.revoke(Duration::ZERO).unwrap();
     assert_eq!(rig.mapper.mapped(), []);
+    drop(zeroes);
     rig.ok(&own_blob(2, PAGE));
     assert_ne!(rig.buffer(2).identity(), buffer.identity());
     assert_eq!(rig.ask(&map(2, 0)), MAPPED);
@@ -186,8 +189,11 @@ fn a_revocation_reaches_idle_maps() {
     rig.ok(&unref(2));
     rig.ok(&own_blob(3, PAGE));
     let buffer = rig.buffer(3);
+    // Before the VMM has put zero pages there.
+    let zeroes = rig.mapper.hold_up_after(1);
     buffer.revoke(Duration::ZERO).unwrap();
     assert_eq!(rig.mapper.mapped(), []);
+    drop(zeroes);
     rig.refused(ErrorCode::Unspecified, &map(3, 0));
     buffer.restore(Duration::ZERO).unwrap();
     assert_eq!(rig.ask(&map(3, 0)), MAPPED);

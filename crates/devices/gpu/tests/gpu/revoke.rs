@@ -38,8 +38,10 @@ fn commands_on_a_revoked_blob_are_clean_errors_until_it_is_back() {
     rig.ask(&map(1, 0));
     rig.ok(&Command::SetScanoutBlob(picture(0, 1, 16, 16)));
     let buffer = rig.buffer(1);
+    let zeroes = rig.mapper.hold_up_after(1);
     buffer.revoke(SOON).unwrap();
     assert_eq!(rig.mapper.mapped(), [], "the guest does not reach it");
+    drop(zeroes);
 
     rig.refused(ErrorCode::Unspecified, &flush(1, PICTURE));
     let scanout = Command::SetScanoutBlob(picture(0, 1, 16, 16));

@@ -90,8 +90,13 @@ impl FakeMapper {
     /// Holds the next call up until what this returns is dropped. Calls after
     /// it go on, so that a test which expects none fails instead of hanging.
     pub fn hold_up(&self) -> HoldUp<'_> {
+        self.hold_up_after(0)
+    }
+
+    /// The same for the call after `more` calls, which go on.
+    pub fn hold_up_after(&self, more: usize) -> HoldUp<'_> {
         let mut state = self.state();
-        state.held = Some(state.calls.len());
+        state.held = Some(state.calls.len() + more);
         HoldUp(self)
     }
 

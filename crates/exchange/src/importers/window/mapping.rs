@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::events::What;
 use crate::holder::{Holder, Notice};
 use crate::importers::window::book::Place;
+use crate::importers::window::zeroes::Zeroes;
 use crate::importers::window::{
     GuestWindow, MapperError, Unmapped, Window, WindowError, WindowMap,
 };
@@ -67,20 +68,16 @@ impl Held {
         self.place
     }
 
-    /// The VMM failed to map it.
-    fn not_mapped(self, error: MapperError) -> WindowError {
+    /// The VMM failed to map it. Returns the place, if nothing is there.
+    fn not_mapped(self, error: MapperError) -> (Option<Place>, WindowError) {
         match error {
             MapperError::HoldsNothing { why, let_go } => {
-                self.returned(let_go).free();
-                WindowError::Mapper(*why)
+                (Some(self.returned(let_go)), WindowError::Mapper(*why))
             }
-            MapperError::Refused(_) => {
-                // It is not in the window, but who knows who has the file: the
-                // loan is dropped without proof.
-                self.place.free();
-                WindowError::Mapper(error)
-            }
-            MapperError::Gone { .. } => WindowError::Mapper(error),
+            // It is not in the window, but who knows who has the file: the loan
+            // is dropped without proof.
+            MapperError::Refused(_) => (Some(self.place), WindowError::Mapper(error)),
+            MapperError::Gone { .. } => (None, WindowError::Mapper(error)),
         }
     }
 
@@ -109,21 +106,28 @@ enum State {
     },
     Mapped(Held),
     /// The memory was taken away; the place waits for it.
-    Withdrawn(Place),
+    Withdrawn {
+        place: Place,
+        /// What the guest finds there meanwhile, where there is something.
+        zeroes: Option<Zeroes>,
+    },
     Gone,
 }
 
 /// A mapping that follows its buffer's life.
 pub(super) struct Slot {
     window: Arc<Window>,
+    /// Who pays.
+    tenant: Tenant,
     state: Mutex<State>,
     changed: Condvar,
 }
 
 impl Slot {
-    pub(super) fn new(window: &Arc<Window>) -> Arc<Self> {
+    pub(super) fn new(window: &Arc<Window>, tenant: &Tenant) -> Arc<Self> {
         Arc::new(Self {
             window: Arc::clone(window),
+            tenant: tenant.clone(),
             state: Mutex::new(State::Asking { revoked: false }),
             changed: Condvar::new(),
         })
@@ -153,14 +157,9 @@ impl Slot {
     }
 
     /// Maps the buffer at `offset`, for the first time.
-    pub(super) fn map(
-        &self,
-        attachment: &Attachment,
-        offset: u64,
-        tenant: &Tenant,
-    ) -> Result<(), Error> {
+    pub(super) fn map(&self, attachment: &Attachment, offset: u64) -> Result<(), Error> {
         let buffer = attachment.buffer();
-        match self.try_map(attachment, offset, tenant) {
+        match self.try_map(attachment, offset) {
             Ok(held) => {
                 let len = held.place.len();
                 if self.settle(State::Mapped(held)) {
@@ -181,14 +180,9 @@ impl Slot {
         }
     }
 
-    fn try_map(
-        &self,
-        attachment: &Attachment,
-        offset: u64,
-        tenant: &Tenant,
-    ) -> Result<Held, Error> {
+    fn try_map(&self, attachment: &Attachment, offset: u64) -> Result<Held, Error> {
         let buffer = attachment.buffer();
-        let charge = tenant.charge(Resource::WindowMaps, 1)?;
+        let charge = self.tenant.charge(Resource::WindowMaps, 1)?;
         let place = Place::take(&self.window, buffer, offset, charge)?;
         let loan = match attachment.lend() {
             Ok(loan) => loan,
@@ -199,7 +193,11 @@ impl Slot {
         };
         let held = Held { loan, place };
         if let Err(error) = held.map() {
-            return Err(held.not_mapped(error).into());
+            let (place, error) = held.not_mapped(error);
+            if let Some(place) = place {
+                place.free();
+            }
+            return Err(error.into());
         }
         if !held.place.mapped() {
             let len = held.place.len();
@@ -250,7 +248,11 @@ impl Slot {
                     Err(error)
                 }
             },
-            State::Withdrawn(place) => {
+            State::Withdrawn {
+                place,
+                zeroes: Some(zeroes),
+            } if place.unmapping() => zeroes.unmap(&place).map(|()| place.free()),
+            State::Withdrawn { place, .. } => {
                 place.free();
                 Ok(())
             }
@@ -293,8 +295,13 @@ impl Holder for Slot {
     /// Has the VMM map it again where it was.
     fn follow(&self, buffer: &Buffer) -> Result<(), Error> {
         let (state, result) = match self.take() {
-            State::Withdrawn(place) if place.mapping_again() => again(place, buffer),
-            State::Withdrawn(_) => (State::Gone, Ok(())),
+            State::Withdrawn { place, zeroes } if place.mapping_again() => {
+                match zeroes.map_or(Ok(()), |zeroes| zeroes.unmap(&place)) {
+                    Ok(()) => again(place, buffer),
+                    Err(error) => (State::Gone, Err(error.into())),
+                }
+            }
+            State::Withdrawn { .. } => (State::Gone, Ok(())),
             state => (state, Ok(())),
         };
         self.settle(state);
@@ -304,15 +311,54 @@ impl Holder for Slot {
     fn asks_others(&self) -> bool {
         true
     }
+
+    /// Has the VMM map zero pages where the memory was.
+    fn fill(&self) {
+        let state = match self.take() {
+            State::Withdrawn {
+                place,
+                zeroes: None,
+            } if place.mapping_again() => filled(place, &self.tenant),
+            state => state,
+        };
+        self.settle(state);
+    }
 }
 
 /// A place that is kept, unless the window was reset.
 fn withdrawn(place: Place) -> State {
     if place.withdrawn() {
-        State::Withdrawn(place)
+        State::Withdrawn {
+            place,
+            zeroes: None,
+        }
     } else {
         place.free();
         State::Gone
+    }
+}
+
+/// The place with zero pages in it, or without where they can't be had.
+fn filled(place: Place, tenant: &Tenant) -> State {
+    match Zeroes::map(&place, tenant) {
+        Ok(zeroes) if place.mapped() => State::Withdrawn {
+            place,
+            zeroes: Some(zeroes),
+        },
+        Ok(zeroes) => {
+            // Reset meanwhile; perhaps there is nothing to unmap any more.
+            let _ = zeroes.unmap(&place);
+            place.free();
+            State::Gone
+        }
+        Err(error) => {
+            tracing::warn!(%error, "a guest finds nothing where memory was taken away");
+            match error {
+                // Who knows what is there.
+                Error::Window(WindowError::Mapper(MapperError::Gone { .. })) => State::Gone,
+                _ => withdrawn(place),
+            }
+        }
     }
 }
 
@@ -327,14 +373,12 @@ fn again(place: Place, buffer: &Buffer) -> (State, Result<(), Error>) {
         Ok(loan) => loan,
         // Asked too late: it was taken away again, and may come back again.
         Err(Error::Revoked { .. }) => return (withdrawn(place), Ok(())),
-        Err(error) => {
-            place.free();
-            return (State::Gone, Err(error));
-        }
+        Err(error) => return (withdrawn(place), Err(error)),
     };
     let held = Held { loan, place };
     if let Err(error) = held.map() {
-        return (State::Gone, Err(held.not_mapped(error).into()));
+        let (place, error) = held.not_mapped(error);
+        return (place.map_or(State::Gone, withdrawn), Err(error.into()));
     }
     if !held.place.mapped() {
         // Reset meanwhile.
@@ -385,7 +429,7 @@ impl WindowMapping {
         if to.identity().is_none() || to.identity() != from.identity() {
             return Ok(false);
         }
-        let slot = Slot::new(&self.slot.window);
+        let slot = Slot::new(&self.slot.window, tenant);
         let attachment = to.attach(&GuestWindow(Arc::clone(&slot)), tenant)?;
         if !slot.take_over(&self.slot, to) {
             return Ok(false);
@@ -417,7 +461,7 @@ impl fmt::Debug for WindowMapping {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let offset = match &*self.slot.lock() {
             State::Mapped(held) => Some(held.place.offset()),
-            State::Withdrawn(place) => Some(place.offset()),
+            State::Withdrawn { place, .. } => Some(place.offset()),
             State::Asking { .. } | State::Gone => None,
         };
         f.debug_struct("WindowMapping")

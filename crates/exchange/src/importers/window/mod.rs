@@ -6,6 +6,7 @@
 //!
 //! - [`WindowMapper`]: the VMM, as the window sees it; [`fake`] is one for tests;
 //! - `book`: what is mapped where;
+//! - `zeroes`: what a guest finds where memory was taken away;
 //! - [`WindowMapping`]: one buffer in the window.
 
 mod book;
@@ -13,6 +14,7 @@ mod error;
 pub mod fake;
 mod mapper;
 mod mapping;
+mod zeroes;
 
 use std::fmt;
 use std::sync::Arc;
@@ -99,9 +101,9 @@ impl Window {
         offset: u64,
         tenant: &Tenant,
     ) -> Result<WindowMapping, Error> {
-        let slot = Slot::new(self);
+        let slot = Slot::new(self, tenant);
         let attachment = buffer.attach(&GuestWindow(Arc::clone(&slot)), tenant)?;
-        slot.map(&attachment, offset, tenant)?;
+        slot.map(&attachment, offset)?;
         Ok(WindowMapping::new(slot, attachment))
     }
 
