@@ -90,8 +90,9 @@ impl SegmentLimits {
     }
 
     /// The most bytes of a segment.
+    #[inline]
     pub fn longest(&self) -> u64 {
-        self.max_segment - self.max_segment % self.align
+        self.max_segment & !(self.align - 1)
     }
 
     fn check(self) -> Result<Self, BadLimits> {

@@ -105,6 +105,30 @@ proptest! {
     }
 
     #[test]
+    fn however_a_part_is_walked_its_ranges_are_the_same(
+        (list, model) in lists(), from in 0usize..200, len in 0usize..200, one_by_one in 0usize..20
+    ) {
+        let from = from.min(model.len());
+        let len = len.min(model.len() - from);
+        let slice = list.slice(from as u64, len as u64).unwrap();
+        let mut stepped = Vec::new();
+        let mut walk = slice.ranges();
+        let mut left = walk.len();
+        while let Some((range, run)) = walk.next() {
+            stepped.push((range, run.notes().provider));
+            left -= 1;
+            prop_assert_eq!(walk.len(), left);
+        }
+        prop_assert_eq!(left, 0);
+        let mut walk = slice.ranges();
+        let mut mixed: Vec<_> = walk.by_ref().take(one_by_one).collect();
+        walk.for_each(|next| mixed.push(next));
+        let mixed: Vec<_> =
+            mixed.into_iter().map(|(range, run)| (range, run.notes().provider)).collect();
+        prop_assert_eq!(mixed, stepped);
+    }
+
+    #[test]
     fn segments_are_the_same_bytes_within_the_limits(
         (list, model) in lists(), max in 1u64..20, boundary in 0u32..6
     ) {
