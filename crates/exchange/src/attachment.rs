@@ -1,5 +1,6 @@
 //! One importer's hold on a buffer.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -93,6 +94,25 @@ impl Attachment {
         self.require(Method::Ranges)?;
         let missing = || self.refusal(Unmet::Method(Method::Ranges));
         Ok(self.buffer.exporter().ranges().ok_or_else(missing)?)
+    }
+
+    /// A descriptor of private memory, for those who import it as such. It gives
+    /// no way to the bytes, so it may outlive the attachment; after a revocation
+    /// the memory behind it is empty.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] unless the terms are for private memory,
+    /// [`Error::Revoked`] where it is not there.
+    pub fn private(&self) -> Result<OwnedFd, Error> {
+        self.require(Method::Private)?;
+        self.buffer.check_there()?;
+        let missing = || self.refusal(Unmet::Method(Method::Private));
+        let memory = self.buffer.exporter().private().ok_or_else(missing)?;
+        let copy = memory.try_clone_to_owned();
+        copy.map_err(|source| {
+            let call = "fcntl";
+            landbridge_dmabuf::Error::Sys { call, source }.into()
+        })
     }
 
     /// What the terms let a mapping do.

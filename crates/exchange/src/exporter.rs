@@ -1,5 +1,7 @@
 //! The owner of a buffer's memory.
 
+use std::os::fd::BorrowedFd;
+
 use landbridge_dmabuf::{Access, Bracketed, Identity, Storage};
 
 use crate::error::Error;
@@ -13,7 +15,7 @@ use crate::terms::Offer;
 /// What [`offer`](Exporter::offer) and [`size`](Exporter::size) say never
 /// changes. A method that gives access works whenever the offer says so: `map`
 /// with `cpu`, `storage` with `descriptor` or `exclusive`, `ranges` with
-/// `ranges`. The memory lives as long as the exporter; what backs it changes in
+/// `ranges`, `private` with `private`. The memory lives as long as the exporter; what backs it changes in
 /// [`relocate`](Exporter::relocate) and [`restore`](Exporter::restore) only, so
 /// whoever asks twice may get another mapping or another storage.
 ///
@@ -69,6 +71,12 @@ pub trait Exporter: Send + Sync {
     /// Where emptying it fails.
     fn renew(&self) -> Result<Option<Box<dyn Exporter>>, Error> {
         Ok(None)
+    }
+
+    /// The memory by a descriptor that no CPU of the host can map, where it is
+    /// private.
+    fn private(&self) -> Option<BorrowedFd<'_>> {
+        None
     }
 
     /// All importers are cut off, except for those that `held` names, who could

@@ -15,7 +15,8 @@
 //!   is lost.
 //!
 //! [`KvmImport`] is a buffer of the exchange in a slot, and follows it through
-//! all of that by itself; a [`Slot`] is the mechanism alone.
+//! all of that by itself; a [`Slot`] is the mechanism alone. [`PrivateMemory`] is
+//! an exporter of memory without a CPU mapping, [`PrivateImport`] its importer.
 //!
 //! `KVM_RUN` returns no EFAULT because of any of that when it is called by
 //! [`Slots::run`]: the kernel gives one now and then when a mapping of a driver
@@ -37,6 +38,7 @@ mod changes;
 mod error;
 mod import;
 mod private;
+mod private_import;
 mod slot;
 mod slots;
 mod sys;
@@ -44,5 +46,6 @@ mod sys;
 pub use error::Error;
 pub use import::KvmImport;
 pub use private::{PrivateMemory, PrivateSlot};
+pub use private_import::PrivateImport;
 pub use slot::{DirtyPages, OnRevoke, Slot, SlotOptions};
 pub use slots::{SlotNumbers, Slots};

@@ -1,9 +1,13 @@
 //! Memory that only a guest reaches: guest_memfd.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use kvm_ioctls::Cap;
+use landbridge_dmabuf::{Access, Bracketed, Identity, Storage};
+use landbridge_exchange::Exporter;
+use landbridge_exchange::ranges::{GuestPhysical, RangeList};
+use landbridge_exchange::terms::{MemoryModel, Offer};
 use rustix::fs::FallocateFlags;
 
 use crate::error::Error;
@@ -16,8 +20,13 @@ use crate::sys::{self, Inserted};
 /// confidential guests on it.
 const GUEST_RUNS_ON_IT: u64 = 1;
 
+const NAME: &str = "guest_memfd";
+
 /// Memory that its guest reaches and nothing else does: not this process, no
 /// other guest, no device, no system call. There is no way to map it here.
+///
+/// As an exporter it is private and revocable: a revocation empties it, and
+/// nothing brings the bytes back.
 #[derive(Debug)]
 pub struct PrivateMemory {
     memory: OwnedFd,
@@ -35,6 +44,11 @@ impl PrivateMemory {
         Ok(Self { memory, size })
     }
 
+    /// Private memory by its descriptor.
+    pub(crate) fn of(memory: OwnedFd, size: u64) -> Self {
+        Self { memory, size }
+    }
+
     /// How many bytes.
     pub fn size(&self) -> u64 {
         self.size
@@ -47,6 +61,53 @@ impl PrivateMemory {
             call: "fallocate",
             source: error.into(),
         })
+    }
+}
+
+impl Exporter for PrivateMemory {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn offer(&self) -> Offer {
+        Offer {
+            model: MemoryModel::Revocable { restorable: false },
+            writable: true,
+            private: true,
+            ..Offer::NOTHING
+        }
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        Identity::of(&self.memory).ok()
+    }
+
+    fn map(&self, _: Access) -> Result<Bracketed, landbridge_exchange::Error> {
+        Err(landbridge_exchange::Error::Export {
+            exporter: NAME,
+            reason: "it has no CPU mapping".to_owned(),
+        })
+    }
+
+    fn storage(&self) -> Option<Storage> {
+        None
+    }
+
+    fn ranges(&self) -> Option<&RangeList<GuestPhysical>> {
+        None
+    }
+
+    fn private(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.memory.as_fd())
+    }
+
+    /// Whoever still has it has zeros.
+    fn revoke(&self, _: &[String]) -> Result<(), landbridge_exchange::Error> {
+        Ok(self.discard()?)
     }
 }
 
@@ -84,5 +145,107 @@ impl PrivateSlot {
     /// The memory.
     pub fn memory(&self) -> &PrivateMemory {
         &self.memory
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use landbridge_dmabuf::{Memfd, memfd};
+    use landbridge_exchange::importers::cpu::CpuImport;
+    use landbridge_exchange::importers::decoder::DecoderImport;
+    use landbridge_exchange::importers::window::{
+        MapperError, Unmapped, Window, WindowMap, WindowMapper,
+    };
+    use landbridge_exchange::tenant::Resource;
+    use landbridge_exchange::terms::{Direction, Method, Needs};
+    use landbridge_exchange::{Buffer, Exchange, Limits, Tenant};
+
+    use super::*;
+    use crate::private_import;
+
+    const SIZE: u64 = 0x4000;
+
+    /// A buffer of "private" memory: a memfd, which is emptied just as a
+    /// guest_memfd is, and in which a test can look.
+    fn buffer(tenant: &Tenant) -> (Buffer, OwnedFd) {
+        let memory = Memfd::create("private", SIZE, memfd::Options::default()).unwrap();
+        let memory = memory.as_fd().try_clone_to_owned().unwrap();
+        let copy = memory.try_clone().unwrap();
+        let private = PrivateMemory::of(memory, SIZE);
+        (Exchange::new().publish(private, tenant).unwrap(), copy)
+    }
+
+    fn tenant() -> Tenant {
+        Tenant::new("vmm", Limits::NONE)
+    }
+
+    struct Nobody;
+
+    impl WindowMapper for Nobody {
+        fn map(&self, _: &WindowMap<'_>) -> Result<(), MapperError> {
+            panic!("a VMM is asked to map private memory")
+        }
+
+        fn unmap(&self, _: u64, _: u64) -> Result<Unmapped, MapperError> {
+            panic!("a VMM is asked to unmap private memory")
+        }
+    }
+
+    #[test]
+    fn private_memory_is_refused_to_all_who_would_map_it() {
+        let tenant = tenant();
+        let (buffer, _) = buffer(&tenant);
+        let cpu = CpuImport::attach(&buffer, "cpu", Direction::Read, &tenant);
+        assert_eq!(
+            cpu.unwrap_err().to_string(),
+            "cpu can't use guest_memfd: cpu access is not offered"
+        );
+        let window = Window::new(Arc::new(Nobody), 1 << 20);
+        let error = window.map(&buffer, 0, &tenant).unwrap_err().to_string();
+        assert!(
+            error.contains("descriptor access is not offered"),
+            "{error}"
+        );
+        let decoder = DecoderImport::attach(&buffer, "decoder", &tenant);
+        let error = decoder.unwrap_err().to_string();
+        assert!(error.contains("exclusive access is not offered"), "{error}");
+        for method in [Method::Pages, Method::Dma, Method::Ranges] {
+            let needs = Needs {
+                method,
+                ..private_import::needs()
+            };
+            let refusal = buffer.ask("device", &needs).unwrap_err().to_string();
+            let want = format!("device can't use guest_memfd: {method} access is not offered");
+            assert_eq!(refusal, want);
+        }
+        assert_eq!(tenant.used(Resource::Attachments), 0);
+    }
+
+    #[test]
+    fn private_memory_is_for_guests_that_let_it_go() {
+        let tenant = tenant();
+        let (buffer, _) = buffer(&tenant);
+        let terms = buffer.ask("guest", &private_import::needs()).unwrap();
+        assert_eq!(terms.method(), Method::Private);
+        assert_eq!(terms.model(), MemoryModel::Revocable { restorable: false });
+        assert_eq!(terms.caching(), None, "nobody maps it");
+        let stubborn = Needs::new(Method::Private, Direction::ReadWrite);
+        let refusal = buffer.ask("guest", &stubborn).unwrap_err().to_string();
+        assert!(refusal.contains("revocable"), "{refusal}");
+    }
+
+    #[test]
+    fn a_revocation_empties_private_memory_for_good() {
+        let tenant = tenant();
+        let (buffer, memory) = buffer(&tenant);
+        rustix::io::pwrite(&memory, &[0x5a; 8], 0).unwrap();
+        buffer.revoke(Duration::from_secs(5)).unwrap();
+        let mut bytes = [1; 8];
+        rustix::io::pread(&memory, &mut bytes, 0).unwrap();
+        assert_eq!(bytes, [0; 8]);
+        buffer.restore(Duration::from_secs(5)).unwrap_err();
+        assert_eq!(tenant.used(Resource::Bytes), SIZE, "until it is dropped");
     }
 }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use landbridge_exchange::exporters::host_memory::{HostMemory, Kind};
 use landbridge_exchange::importers::cpu::CpuImport;
 use landbridge_exchange::terms::{Direction, MemoryModel};
-use landbridge_exchange::{Buffer, Exchange, Limits, Tenant};
+use landbridge_exchange::{Buffer, Exchange, Exporter, Limits, Tenant};
 
 use super::STRIDE;
 
@@ -34,6 +34,14 @@ impl Host {
     /// When the machine has none.
     pub fn buffer(&self, kind: Kind, size: u64, model: MemoryModel) -> Result<Buffer> {
         let memory = HostMemory::allocate("counters", size, kind)?.of_model(model);
+        Ok(self.exchange.publish(memory, &self.tenant)?)
+    }
+
+    /// Memory of an exporter of the VMM's own.
+    ///
+    /// # Errors
+    /// What the exchange says.
+    pub fn publish(&self, memory: impl Exporter + 'static) -> Result<Buffer> {
         Ok(self.exchange.publish(memory, &self.tenant)?)
     }
 
