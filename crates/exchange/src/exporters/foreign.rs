@@ -1,7 +1,10 @@
 //! Memory that another program of this host handed over: a dma-buf or a memfd.
 //!
 //! Its owner goes on reaching it, so it is never exclusive; a dma-buf's CPU
-//! access is bracketed through its own exporter. How it is cached is for the
+//! access is bracketed through its own exporter. It is pinned unless made
+//! revocable; taken away, it is taken from our importers and not from its owner,
+//! and whoever can't be cut off is named, since the owner's memory is not ours to
+//! empty. How it is cached is for the
 //! caller to find out: this crate asks no kernel about it.
 
 use landbridge_dmabuf::{Access, Bracketed, DmaBuf, Identity, Memfd, Storage};
@@ -22,6 +25,7 @@ pub struct ForeignMemory {
     name: &'static str,
     origin: Option<String>,
     storage: Storage,
+    model: MemoryModel,
     caching: Option<KnownCaching>,
     writable: bool,
 }
@@ -36,6 +40,7 @@ impl ForeignMemory {
             name: DMA_BUF,
             origin,
             storage,
+            model: MemoryModel::Pinned,
             caching,
             writable,
         }
@@ -54,10 +59,20 @@ impl ForeignMemory {
             name: MEMFD,
             origin,
             storage: Storage::from_memfd(memfd)?,
+            model: MemoryModel::Pinned,
             caching,
             writable,
         }
         .checked()
+    }
+
+    /// The same memory, which may be taken from importers and given back.
+    #[must_use]
+    pub fn revocable(self) -> Self {
+        Self {
+            model: MemoryModel::Revocable { restorable: true },
+            ..self
+        }
     }
 
     fn checked(self) -> Result<Self, Error> {
@@ -91,7 +106,7 @@ impl Exporter for ForeignMemory {
 
     fn offer(&self) -> Offer {
         Offer {
-            model: MemoryModel::Pinned,
+            model: self.model,
             cpu: true,
             caching: self.caching,
             writable: self.writable,

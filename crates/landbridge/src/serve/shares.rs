@@ -75,6 +75,8 @@ fn buffer(
     };
     let memory = fleet.caching.foreign(memory, &hints);
     let memory = memory.map_err(|error| unfit(format!("{error:#}")))?;
+    // An operator can take it from the guest; its owner keeps it.
+    let memory = memory.revocable();
     let published = fleet.exchange.publish(memory, &station.tenant);
     published.map_err(|error| match error {
         Error::TwoCachings { .. } => unfit(error.to_string()),

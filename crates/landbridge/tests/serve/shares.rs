@@ -110,7 +110,9 @@ fn a_share_outlives_guests_and_the_same_memory_is_one_buffer() {
     let again = share(&daemon, &ShareArguments::default(), &memory).unwrap();
     assert_eq!((first.blob_id, again.blob_id), (1, 2));
     assert_eq!((first.buffer, &first.uuid), (again.buffer, &again.uuid));
-    assert_eq!(daemon.status().guests[0].charges[0].used, SIZE, "paid once");
+    let charges = daemon.status().guests.remove(0).charges;
+    let bytes = charges.iter().find(|charge| charge.of == "bytes").unwrap();
+    assert_eq!(bytes.used, SIZE, "paid once");
     for _ in 0..2 {
         let gpu = daemon.guest(0);
         let blob = gpu.create_host_blob(0, 2, SIZE).unwrap();
@@ -119,6 +121,39 @@ fn a_share_outlives_guests_and_the_same_memory_is_one_buffer() {
         daemon.wait_until_idle(0);
     }
     assert_eq!(daemon.status().shares.len(), 2);
+}
+
+/// What `share` promises and what `revoke` does are one.
+#[test]
+fn shared_memory_is_taken_from_the_guest_and_stays_its_owners() {
+    let daemon = by_rules(&[]);
+    let memory = memfd();
+    let shared = share(&daemon, &ShareArguments::default(), &memory).unwrap();
+    let ours = Mapping::whole(&memory, Access::ReadWrite).unwrap();
+    ours.view().write_at(0, 0x5au8).unwrap();
+    let gpu = daemon.guest(0);
+    let blob = gpu.create_host_blob(0, shared.blob_id, SIZE).unwrap();
+    let mapping = gpu.map(&blob).unwrap();
+    assert_eq!(mapping.read(0, 1).unwrap(), [0x5a]);
+    let buffer = daemon.status().buffers.remove(0);
+    assert_eq!(buffer.model, "revocable, restorable");
+
+    let revoked = daemon.ask(&["revoke", &shared.uuid]);
+    assert!(revoked.status.success(), "{revoked:?}");
+    let read = std::iter::repeat_with(|| mapping.read(0, 1)).find_map(Result::ok);
+    assert_eq!(read.unwrap(), [0], "the guest has zero pages");
+    mapping.write(0, &[0x77]).unwrap();
+    assert_eq!(
+        ours.view().read_at::<u8>(0).unwrap(),
+        0x5a,
+        "the owner its own"
+    );
+    ours.view().write_at(0, 0x5bu8).unwrap();
+    assert_eq!(mapping.read(0, 1).unwrap(), [0x77]);
+
+    let restored = daemon.ask(&["restore", &shared.uuid]);
+    assert!(restored.status.success(), "{restored:?}");
+    assert_eq!(mapping.read(0, 1).unwrap(), [0x5b], "and now both have it");
 }
 
 #[test]
