@@ -17,6 +17,8 @@ const DESTROY: Opcode = opcode::none(b';', 0x80);
 const IOAS_ALLOC: Opcode = opcode::none(b';', 0x81);
 const IOAS_UNMAP: Opcode = opcode::none(b';', 0x86);
 const IOAS_MAP_FILE: Opcode = opcode::none(b';', 0x8f);
+const DEVICE_BIND: Opcode = opcode::none(b';', 118);
+const DEVICE_ATTACH: Opcode = opcode::none(b';', 119);
 
 const FIXED_IOVA: u32 = 1;
 const WRITEABLE: u32 = 2;
@@ -56,6 +58,24 @@ struct Unmap {
     ioas_id: u32,
     iova: u64,
     length: u64,
+}
+
+/// `struct vfio_device_bind_iommufd` without what may follow.
+#[repr(C)]
+struct Bind {
+    argsz: u32,
+    flags: u32,
+    iommufd: i32,
+    out_devid: u32,
+}
+
+/// `struct vfio_device_attach_iommufd_pt` without what may follow.
+#[repr(C)]
+struct Attach {
+    argsz: u32,
+    flags: u32,
+    /// In: an address space. Out: the page table that was made for it.
+    pt_id: u32,
 }
 
 fn size_of_u32<T>() -> u32 {
@@ -126,21 +146,71 @@ pub(crate) fn unmap(iommufd: BorrowedFd<'_>, ioas_id: u32, iova: u64, length: u6
     unsafe { call_with(iommufd, "IOMMU_IOAS_UNMAP", IOAS_UNMAP, &mut unmap) }.map(drop)
 }
 
+/// Puts the device of an open node under an IOMMUFD; returns its number there.
+pub(crate) fn bind_device(device: BorrowedFd<'_>, iommufd: BorrowedFd<'_>) -> Result<u32> {
+    let mut bind = Bind {
+        argsz: size_of_u32::<Bind>(),
+        flags: 0,
+        iommufd: iommufd.as_raw_fd(),
+        out_devid: 0,
+    };
+    // SAFETY: the ioctl reads and writes a `vfio_device_bind_iommufd`, flat, of
+    // the size it says.
+    unsafe { call_with(device, "VFIO_DEVICE_BIND_IOMMUFD", DEVICE_BIND, &mut bind) }?;
+    Ok(bind.out_devid)
+}
+
+/// Has a bound device reach what is mapped in an address space, and nothing else.
+pub(crate) fn attach_device(device: BorrowedFd<'_>, ioas_id: u32) -> Result<()> {
+    let name = "VFIO_DEVICE_ATTACH_IOMMUFD_PT";
+    let mut attach = Attach {
+        argsz: size_of_u32::<Attach>(),
+        flags: 0,
+        pt_id: ioas_id,
+    };
+    // SAFETY: the ioctl reads and writes a `vfio_device_attach_iommufd_pt`,
+    // flat, of the size it says.
+    unsafe { call_with(device, name, DEVICE_ATTACH, &mut attach) }.map(drop)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// linux-raw-sys has none of IOMMUFD: read from the header.
+    /// linux-raw-sys has none of IOMMUFD: read from the headers.
     #[test]
     fn opcodes_and_sizes_are_the_headers() {
         assert_eq!(DESTROY, 0x3b80);
         assert_eq!(IOAS_ALLOC, 0x3b81);
         assert_eq!(IOAS_UNMAP, 0x3b86);
         assert_eq!(IOAS_MAP_FILE, 0x3b8f);
+        assert_eq!(DEVICE_BIND, 0x3b76);
+        assert_eq!(DEVICE_ATTACH, 0x3b77);
+        assert_eq!(size_of::<Bind>(), 16);
+        assert_eq!(std::mem::offset_of!(Bind, out_devid), 12);
+        assert_eq!(size_of::<Attach>(), 12);
+        assert_eq!(std::mem::offset_of!(Attach, pt_id), 8);
         assert_eq!(size_of::<Destroy>(), 8);
         assert_eq!(size_of::<Alloc>(), 12);
         assert_eq!(size_of::<MapFile>(), 40);
         assert_eq!(size_of::<Unmap>(), 24);
         assert_eq!(std::mem::offset_of!(MapFile, start), 16);
+    }
+
+    /// What is not VFIO's refuses, with nothing done.
+    #[test]
+    fn other_descriptors_refuse() {
+        use std::os::fd::AsFd as _;
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let fd = file.as_fd();
+        for error in [
+            bind_device(fd, fd).unwrap_err(),
+            attach_device(fd, 1).unwrap_err(),
+            alloc_ioas(fd).unwrap_err(),
+            unmap(fd, 1, 0, 4096).unwrap_err(),
+            destroy(fd, 1).unwrap_err(),
+        ] {
+            assert_eq!(error.errno(), Some(libc::ENOTTY), "{error}");
+        }
     }
 }

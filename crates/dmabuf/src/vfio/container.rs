@@ -79,7 +79,7 @@ impl Container {
         }
         let device = sys::group_device(groups[&number].as_fd(), &name)?;
         drop(groups);
-        Device::new(device, address, self.clone())
+        Device::new(device, address, self.clone().into())
     }
 
     fn join(&self, number: &str) -> Result<OwnedFd> {
@@ -218,7 +218,7 @@ fn group_of(address: &str) -> Result<String> {
     }
 }
 
-fn open_node(path: &Path) -> Result<OwnedFd> {
+pub(super) fn open_node(path: &Path) -> Result<OwnedFd> {
     match rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
         Ok(fd) => Ok(fd),
         Err(rustix::io::Errno::NOENT) => Err(Error::NoDevice {

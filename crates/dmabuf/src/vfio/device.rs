@@ -7,7 +7,7 @@ use crate::dma_buf::DmaBuf;
 use crate::error::{Error, Result, check_aligned, check_bounds};
 use crate::sys::page::page_size;
 use crate::sys::vfio as sys;
-use crate::vfio::Container;
+use crate::vfio::Space;
 use crate::vfio::config::{COMMAND, Effect, Layout, MEMORY};
 
 /// The region of the configuration space (`VFIO_PCI_CONFIG_REGION_INDEX`).
@@ -23,8 +23,8 @@ pub struct BarRange {
     pub len: u64,
 }
 
-/// A PCI device that this process drives. While it lives, its container and its
-/// group are open.
+/// A PCI device that this process drives. While it lives, its address space is
+/// there (and its group is open, where it came by one).
 ///
 /// Calls that take its memory away wait for everybody who holds a dma-buf of it,
 /// in the kernel and without a limit: a fence that somebody else put into the
@@ -33,7 +33,7 @@ pub struct BarRange {
 pub struct Device {
     fd: OwnedFd,
     address: String,
-    container: Container,
+    space: Space,
     layout: Layout,
     resets: bool,
     /// Reading and writing back a register is one step.
@@ -41,7 +41,7 @@ pub struct Device {
 }
 
 impl Device {
-    pub(super) fn new(fd: OwnedFd, address: &str, container: Container) -> Result<Self> {
+    pub(super) fn new(fd: OwnedFd, address: &str, space: Space) -> Result<Self> {
         let resets = sys::device_flags(fd.as_fd())? & sys::CAN_RESET != 0;
         let config = sys::region_info(fd.as_fd(), CONFIG_REGION)?;
         let layout = Layout::read(|at| {
@@ -51,7 +51,7 @@ impl Device {
         Ok(Self {
             fd,
             address: address.to_owned(),
-            container,
+            space,
             layout,
             resets,
             registers: Mutex::default(),
@@ -66,8 +66,8 @@ impl Device {
 
     /// The address space that it reaches.
     #[must_use]
-    pub fn container(&self) -> &Container {
-        &self.container
+    pub fn space(&self) -> &Space {
+        &self.space
     }
 
     /// The size of a region in bytes; 0 if it has no such region.

@@ -4,15 +4,19 @@
 //! one range. A revocation of such a dma-buf is for good as far as its map goes:
 //! unmap it and map it again when the memory is back.
 //!
-//! Written to the header and checked against it; no kernel that the lab boots
-//! has IOMMUFD.
+//! A device is taken by its own node (`/dev/vfio/devices/vfio0`,
+//! `Documentation/driver-api/vfio.rst`, "VFIO Device cdev"): bound to the open
+//! IOMMUFD and attached to an address space. Closing it undoes both.
+//!
+//! Written to the headers and checked against them. Debian's kernels are built
+//! without IOMMUFD, so that the lab's scenario says "not here" on all of them.
 #![expect(
     unsafe_code,
     reason = "devices reach what is mapped; its end is the proof that they let go"
 )]
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags};
@@ -21,6 +25,8 @@ use crate::error::{Error, Result};
 use crate::mapping::Access;
 use crate::storage::{LetGo, Loan};
 use crate::sys::iommufd as sys;
+use crate::vfio::Device;
+use crate::vfio::container::open_node;
 
 const DEVICE: &str = "/dev/iommu";
 
@@ -74,6 +80,21 @@ impl AddressSpace {
         self.0.id
     }
 
+    /// Takes the PCI device at `address` ("0000:00:03.0"), which is bound to
+    /// vfio-pci already: it reaches what is mapped here, and nothing else.
+    ///
+    /// # Errors
+    /// [`Error::NoDevice`] where there is no such device, or the kernel gives
+    /// devices no nodes of their own; [`Error::Sys`] with EBUSY where somebody
+    /// else has it or its group is in a container, EPERM where its interrupts
+    /// are not isolated.
+    pub fn device(&self, address: &str) -> Result<Device> {
+        let device = open_node(&node_of(address)?)?;
+        sys::bind_device(device.as_fd(), self.0.iommufd.0.as_fd())?;
+        sys::attach_device(device.as_fd(), self.id())?;
+        Device::new(device, address, self.clone().into())
+    }
+
     /// Maps all of the memory that `loan` lends at `iova`, until the map is
     /// dropped.
     ///
@@ -110,6 +131,19 @@ impl Drop for Space {
     fn drop(&mut self) {
         // EBUSY while a device is attached; it goes with the descriptor then.
         let _ = sys::destroy(self.iommufd.0.as_fd(), self.id);
+    }
+}
+
+/// The node of a PCI device that vfio-pci has: the name of the one entry of its
+/// folder `vfio-dev`.
+fn node_of(address: &str) -> Result<PathBuf> {
+    let folder = PathBuf::from(format!("/sys/bus/pci/devices/{address}/vfio-dev"));
+    let entry = std::fs::read_dir(&folder)
+        .ok()
+        .and_then(|mut entries| entries.next()?.ok());
+    match entry {
+        Some(entry) => Ok(Path::new("/dev/vfio/devices").join(entry.file_name())),
+        None => Err(Error::NoDevice { path: folder }),
     }
 }
 
@@ -169,6 +203,12 @@ impl Drop for IommufdMap {
 mod tests {
     use super::*;
     use crate::{Memfd, Storage, memfd};
+
+    #[test]
+    fn a_device_that_is_not_there_is_named() {
+        let error = node_of("ffff:ff:1f.7").unwrap_err().to_string();
+        assert!(error.contains("ffff:ff:1f.7/vfio-dev"), "{error}");
+    }
 
     #[test]
     fn a_map_of_memory_ends_with_nothing_held() {

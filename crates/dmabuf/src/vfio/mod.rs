@@ -12,16 +12,19 @@
 //! can know: every call that does it says so ([`Effect`]).
 //!
 //! With the feature `iommufd` there is `Iommufd`, whose address spaces map files
-//! and dma-bufs of VFIO themselves, without a CPU mapping.
+//! and dma-bufs of VFIO themselves, without a CPU mapping, and take devices by
+//! their own nodes, without a group. A [`Space`] is one or the other.
 
 mod config;
 mod container;
 mod device;
 #[cfg(feature = "iommufd")]
 mod iommufd;
+mod space;
 
 pub use config::Effect;
 pub use container::{Container, DmaMap};
 pub use device::{BarRange, CONFIG_REGION, Device};
 #[cfg(feature = "iommufd")]
 pub use iommufd::{AddressSpace, Iommufd, IommufdMap};
+pub use space::{Space, SpaceMap};

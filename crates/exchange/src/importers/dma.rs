@@ -1,5 +1,5 @@
 //! A device that this process drives: buffers in its IOMMU's address space, by
-//! VFIO.
+//! VFIO's containers, or by IOMMUFD with the feature of that name.
 //!
 //! The kernel pins what it maps there, so memory that moves is refused, or
 //! pinned for it where that is asked for; memory that is taken away is unmapped
@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use landbridge_dmabuf::Loan;
-use landbridge_dmabuf::vfio::{Container, DmaMap};
+use landbridge_dmabuf::vfio::{Space, SpaceMap};
 
 use crate::attachment::Attachment;
 use crate::buffer::Buffer;
@@ -21,7 +21,7 @@ use crate::sync::{Mutex, MutexGuard, PoisonError};
 use crate::tenant::{Charge, Resource, Tenant};
 use crate::terms::{Direction, Method, Models, Needs, Revocation};
 
-/// The make of address space that a container has.
+/// The make of address space that devices have there.
 #[derive(Debug)]
 pub enum Iommu {}
 
@@ -32,7 +32,7 @@ impl Device for Iommu {
 /// How a buffer is mapped for a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DmaOptions {
-    /// Where the devices of the container find it: whole pages.
+    /// Where the devices find it: whole pages.
     pub iova: u64,
     /// What they do with it.
     pub direction: Direction,
@@ -75,13 +75,13 @@ enum State {
     Empty,
     /// Lent, and not mapped yet.
     Lent(Loan),
-    Mapped(DmaMap),
+    Mapped(SpaceMap),
     /// Nothing ever again.
     Closed,
 }
 
 struct Hold {
-    container: Container,
+    space: Space,
     options: DmaOptions,
     state: Mutex<State>,
 }
@@ -97,7 +97,7 @@ impl Hold {
             return Ok(());
         };
         let access = self.options.direction.access();
-        *state = State::Mapped(self.container.map(self.options.iova, loan, access)?);
+        *state = State::Mapped(self.space.map(self.options.iova, loan, access)?);
         Ok(())
     }
 
@@ -136,7 +136,7 @@ impl Holder for Hold {
     }
 }
 
-/// A buffer in a container's address space. Dropping it unmaps it.
+/// A buffer in the address space of devices. Dropping it unmaps it.
 pub struct DmaImport {
     hold: Arc<Hold>,
     attachment: Attachment,
@@ -149,15 +149,15 @@ impl DmaImport {
     ///
     /// # Errors
     /// [`Error::Refused`] for memory that the kernel can't pin, or that moves;
-    /// [`Error::OverLimit`], and those of [`Container::map`].
+    /// [`Error::OverLimit`], and those of [`Space::map`].
     pub fn attach(
-        container: &Container,
+        space: &Space,
         buffer: &Buffer,
         options: DmaOptions,
         tenant: &Tenant,
     ) -> Result<Self, Error> {
         let hold = Arc::new(Hold {
-            container: container.clone(),
+            space: space.clone(),
             options,
             state: Mutex::default(),
         });
@@ -195,7 +195,7 @@ impl DmaImport {
         matches!(*self.hold.lock(), State::Mapped(_))
     }
 
-    /// Where devices of the container called `name` find the bytes. They are no
+    /// Where devices of the address space called `name` find the bytes. They are no
     /// other device's addresses.
     pub fn addresses(&self, name: &str) -> Result<RangeList<Bus<Iommu>>, Error> {
         let notes = Notes {

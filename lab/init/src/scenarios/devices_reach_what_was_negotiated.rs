@@ -109,7 +109,7 @@ impl Stage {
             direction: Direction::ReadWrite,
             pin,
         };
-        DmaImport::attach(self.device.container(), buffer, options, &self.tenant)
+        DmaImport::attach(self.device.space(), buffer, options, &self.tenant)
     }
 
     /// Has the device copy from `from` to `to`, both where it sees the buffer,
