@@ -12,7 +12,7 @@ use crate::cases::{MOVABLE, RESTORABLE, at_random, try_orders};
 use crate::world::Act;
 
 /// More than are ever needed.
-const ORDERS: usize = 6_000;
+const ORDERS: usize = 30_000;
 
 /// Whether `test` fails with this bug, and not without it.
 fn is_found(mutant: Mutant, test: impl Fn(usize)) {
