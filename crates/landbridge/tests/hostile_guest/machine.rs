@@ -78,7 +78,9 @@ impl Machine {
             ..Bounds::default()
         };
         let mode = Mode::HostVisible { window: WINDOW };
-        let config = GpuConfig::new(outputs, mode, tenant.clone())?.with_bounds(bounds);
+        let config = GpuConfig::new(outputs, mode, tenant.clone())?;
+        // As `landbridge serve` does.
+        let config = config.with_bounds(bounds).with_idle_maps(2);
         let link = Link::new();
         let display = Arc::new(FakeDisplay::default());
         let device = Arc::new(Gpu::new(
@@ -204,7 +206,8 @@ impl Machine {
     /// The device and the VMM agree on what is mapped.
     pub(crate) fn check_window(&self) -> Result<()> {
         let window = self.embedded().window().context("a window")?;
-        let (vmm, device) = (window.maps().len(), self.device.status().maps);
+        let status = self.device.status();
+        let (vmm, device) = (window.maps().len(), status.maps + status.idle_maps);
         ensure!(vmm == device, "VMM has {vmm} maps, the device {device}");
         Ok(())
     }

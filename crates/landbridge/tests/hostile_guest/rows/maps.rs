@@ -1,12 +1,12 @@
 //! MAP_BLOB and UNMAP_BLOB: places that can't be, and twice of everything.
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, Result, ensure};
 use landbridge_protocol_gpu::ErrorCode::{InvalidParameter, InvalidResourceId, OutOfMemory};
 use landbridge_protocol_gpu::{BlobFlags, BlobMem, ResponseKind};
 use landbridge_transport::guest::PAGE;
 
 use crate::commands::{blob, create_2d, guest_blob, host_blob, map, unmap, unref};
-use crate::machine::{LIMITS, WINDOW, data_address};
+use crate::machine::{LIMITS, Machine, WINDOW, data_address};
 use crate::row::{OK, Row};
 
 pub(super) fn rows() -> Vec<Row> {
@@ -31,7 +31,77 @@ pub(super) fn rows() -> Vec<Row> {
     rows.extend(twice());
     rows.extend(kinds());
     rows.extend(ends());
+    rows.extend(idle());
     rows
+}
+
+/// Blobs whose maps stay in the window when they are unmapped.
+fn idle() -> Vec<Row> {
+    let own = |id, size| blob(id, BlobMem::Host3d, BlobFlags::MAPPABLE, size, &[]);
+    let unmapped = [own(1, PAGE), map(1, PAGE), unmap(1)];
+    let mapped_over = [&unmapped[..], &[own(2, 4 * PAGE), map(2, 0)]].concat();
+    let at_rest = [&unmapped[..], &[unref(1), own(2, PAGE)]].concat();
+    vec![
+        Row::command("unmap what idles", &unmapped, unmap(1), InvalidParameter),
+        Row::command(
+            "map what idles past the window",
+            &unmapped,
+            map(1, WINDOW),
+            InvalidParameter,
+        ),
+        Row::command(
+            "map what idled where another is now",
+            &mapped_over,
+            map(1, PAGE),
+            InvalidParameter,
+        ),
+        Row::command(
+            "unmap what has an idle map and was never mapped",
+            &at_rest,
+            unmap(2),
+            InvalidParameter,
+        ),
+        Row::script("write to what idles", OK, move |machine| {
+            let window = |machine: &Machine| -> Result<Vec<u8>> {
+                let window = machine.embedded().window().context("a window")?;
+                let there = window.read(PAGE, 4)?;
+                window.write(PAGE, b"mine")?;
+                Ok(there)
+            };
+            for id in 1..20 {
+                machine.ok(&own(id, PAGE))?;
+                machine.ok(&map(id, PAGE))?;
+                let there = window(machine)?;
+                ensure!(there == [0; 4], "{there:?} of an earlier blob");
+                machine.ok(&unmap(id))?;
+                machine.ok(&unref(id))?;
+                window(machine)?;
+            }
+            Ok(OK)
+        })
+        .then_reset(),
+        Row::script(
+            "maps at rest until the limit",
+            OutOfMemory,
+            move |machine| {
+                for id in 1..=LIMITS.window_maps as u32 {
+                    machine.ok(&own(id, PAGE))?;
+                    machine.ok(&map(id, u64::from(id) * PAGE))?;
+                }
+                for id in [1, 2] {
+                    machine.ok(&unmap(id))?;
+                    machine.ok(&unref(id))?;
+                }
+                for id in [1, 2] {
+                    machine.ok(&host_blob(id, PAGE))?;
+                    machine.ok(&map(id, (100 + u64::from(id)) * PAGE))?;
+                }
+                machine.ok(&own(100, PAGE))?;
+                machine.ask(&map(100, 0))
+            },
+        )
+        .then_reset(),
+    ]
 }
 
 fn twice() -> Vec<Row> {
