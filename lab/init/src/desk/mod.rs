@@ -138,7 +138,7 @@ pub struct Held {
     pub descriptors: usize,
     /// Memory mappings.
     pub mappings: usize,
-    /// Resident anonymous memory in KiB.
+    /// Resident anonymous memory in KiB, without code that an emulator translated.
     pub anonymous_kib: u64,
 }
 

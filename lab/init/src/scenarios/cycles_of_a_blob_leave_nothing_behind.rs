@@ -32,9 +32,6 @@ pub(super) const SCENARIO: Scenario = Scenario {
 const SETTLING: u32 = 200;
 /// What an allocator may keep.
 const SLACK_KIB: u64 = 600;
-/// What the VMM's may touch at once, at any time. Its emulation besides keeps
-/// what it has translated of the guest's code, which is more for a while.
-const HUGE_PAGE_KIB: u64 = 2048;
 /// What QEMU 11.1.3 loses of each map: the `MemoryRegion` that
 /// `virtio_shared_memory_mapping_new` allocates, 272 bytes and the allocator's 16.
 const LOST_BYTES: u64 = 288;
@@ -109,7 +106,7 @@ fn go(checks: &mut Checks, desk: &mut Desk, card: &Card, course: &Course) -> Res
     daemon_after.check_memory(checks, "the daemon", daemon, SLACK_KIB);
     vmm_after.check_no_growth(checks, "QEMU", vmm);
     let lost = u64::from(course.maps) * LOST_BYTES / 1024;
-    vmm_after.check_memory(checks, "QEMU", vmm, SLACK_KIB + HUGE_PAGE_KIB + lost);
+    vmm_after.check_memory(checks, "QEMU", vmm, SLACK_KIB + lost);
     Ok(())
 }
 
