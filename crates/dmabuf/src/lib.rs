@@ -3,14 +3,18 @@
 //!
 //! Everything above this crate talks about buffers, terms and importers; this
 //! crate talks to the kernel, which takes `unsafe` code in a few modules. It
-//! promises three things:
+//! promises four things:
 //!
 //! 1. **Descriptors are typed.** [`DmaBuf`], [`Memfd`] and [`SyncFile`] are
 //!    what they say; public functions take [`AsFd`] and return owned types.
 //! 2. **Shared memory is never a Rust slice.** A [`Mapping`] or a [`Window`]
 //!    hands out [`View`]s, whose accesses are volatile and bounds-checked,
 //!    because a guest, a device or another process may write at any moment.
-//! 3. **Exclusive memory is proven, not hoped for.** A [`Storage`] keeps the
+//! 3. **Brackets are not forgotten.** What a [`Storage`] or a [`gem`] object maps
+//!    is a [`Bracketed`], whose bytes are reached within a [`Bracket`] only: with
+//!    a direction and a range, after its fences. A bare [`Mapping`] of a dma-buf
+//!    is for who looks after that himself.
+//! 4. **Exclusive memory is proven, not hoped for.** A [`Storage`] keeps the
 //!    ledger of who reaches a buffer, and gives `&mut [u8]` ([`Exclusive`])
 //!    only when nobody else does.
 //!

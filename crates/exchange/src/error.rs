@@ -168,7 +168,11 @@ impl Error {
 
 fn fault_of_memory(error: &Memory) -> Fault {
     match error {
-        Memory::InUse { .. } | Memory::Timeout | Memory::Gated | Memory::Revoked => Fault::Peer,
+        Memory::InUse { .. }
+        | Memory::Timeout
+        | Memory::Fenced { .. }
+        | Memory::Gated
+        | Memory::Revoked => Fault::Peer,
         Memory::OutOfBounds { .. }
         | Memory::Empty { .. }
         | Memory::Misaligned { .. }

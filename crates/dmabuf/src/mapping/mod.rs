@@ -52,6 +52,9 @@ pub enum Access {
 }
 
 /// A shared mapping, unmapped when dropped.
+///
+/// It tells no exporter of access: a dma-buf's bytes are right only within the
+/// brackets of a [`Bracketed`](crate::Bracketed).
 #[derive(Debug)]
 pub struct Mapping {
     region: Region,

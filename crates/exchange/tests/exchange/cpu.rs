@@ -1,7 +1,9 @@
 //! CPU access: its fence, its bracket, its terms.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
+use landbridge_dmabuf::dma_buf::Readiness;
 use landbridge_exchange::error::Fault;
 use landbridge_exchange::exporters::fake::FakeExporter;
 use landbridge_exchange::fence::Outcome;
@@ -221,4 +223,19 @@ fn a_map_that_fails_leaves_no_importer() {
         error.to_string(),
         "scanout 1 can't use fake: cpu access is not offered"
     );
+}
+
+#[test]
+fn a_device_that_takes_too_long_is_a_peer() {
+    let error = Error::Memory(landbridge_dmabuf::Error::Fenced {
+        buffer: "dma-buf 7 of drm".to_owned(),
+        readiness: Readiness::Read,
+        waited: Duration::from_millis(50),
+    });
+    assert_eq!(
+        error.to_string(),
+        "dma-buf 7 of drm was still being written by devices after 50 ms"
+    );
+    assert_eq!(error.fault(), Fault::Peer);
+    assert!(error.may_pass());
 }

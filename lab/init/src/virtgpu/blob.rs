@@ -135,7 +135,7 @@ impl Card {
     /// Waits until the device has done all that concerns an object.
     ///
     /// # Errors
-    /// What the kernel says; ETIMEDOUT after [`PATIENCE`].
+    /// What the kernel says; ETIMEDOUT after 15 s.
     pub fn wait(&self, handle: u32) -> Result<(), Errno> {
         virtgpu::wait(&self.object(handle)?, PATIENCE).map_err(errno)
     }
