@@ -10,7 +10,9 @@ use landbridge_protocol_gpu::{
 use landbridge_transport::guest::PAGE;
 use landbridge_transport::guest::gpu::Picture;
 
-use crate::machine::{Machine, WINDOW};
+use landbridge_hostile::layout::WINDOW;
+
+use crate::machine::Machine;
 
 /// Ids and places that no attack uses.
 const BLOB: u32 = 0xa11e_0001;

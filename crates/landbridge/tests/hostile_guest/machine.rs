@@ -7,33 +7,27 @@ use anyhow::{Context, Result, ensure};
 use landbridge_device_gpu::{Bounds, FakeDisplay, Gpu, GpuConfig, Mode, Output};
 use landbridge_exchange::tenant::Resource;
 use landbridge_exchange::{Exchange, Limits, Tenant};
+use landbridge_hostile::Request;
+use landbridge_hostile::layout::{self, DATA, DATA_PAGES, RAM, WINDOW};
 use landbridge_protocol_gpu::{
     CONTROL_QUEUE, CURSOR_QUEUE, Command, ControlHeader, Features, Response,
 };
-use landbridge_transport::guest::{self, Config, Descriptor, EmbeddedGuest, PAGE, Pages, RAM_BASE};
+use landbridge_transport::guest::{self, Config, Descriptor, EmbeddedGuest, PAGE, Pages};
 use landbridge_transport::{Backend, Connection, Link};
 
 use crate::row::{Seen, judge};
 
-/// The guest's memory in bytes.
-pub(crate) const RAM: u64 = 32 << 20;
-/// Where the guest's memory ends.
-pub(crate) const RAM_END: u64 = RAM_BASE + RAM;
-/// The host-visible window in bytes.
-pub(crate) const WINDOW: u64 = 1 << 20;
-/// Pages that the rows use as they like.
-pub(crate) const DATA_PAGES: u64 = 16;
 /// What the room for an answer holds before the device writes.
 pub(crate) const PATTERN: u8 = 0xa5;
 
 /// What the guest may hold at most.
 pub(crate) const LIMITS: Limits = Limits {
-    pinned_bytes: 64 << 20,
-    bytes: 64 << 20,
-    mappings: 1024,
-    buffers: 64,
-    attachments: 128,
-    window_maps: 8,
+    pinned_bytes: layout::BYTES,
+    bytes: layout::BYTES,
+    mappings: layout::MAPPINGS,
+    buffers: layout::BUFFERS,
+    attachments: layout::ATTACHMENTS,
+    window_maps: layout::WINDOW_MAPS,
 };
 
 /// How many resources the guest may have, with memory or without.
@@ -68,7 +62,10 @@ impl Machine {
     pub(crate) fn start() -> Result<Self> {
         let exchange = Exchange::new();
         let tenant = Tenant::new("guest", LIMITS);
-        let outputs = vec![Output::new(640, 480)?, Output::new(1920, 1080)?];
+        let outputs = layout::OUTPUTS
+            .iter()
+            .map(|(width, height)| Output::new(*width, *height))
+            .collect::<Result<Vec<_>, _>>()?;
         let bounds = Bounds {
             resources: RESOURCES,
             contexts: 8,
@@ -115,7 +112,7 @@ impl Machine {
         let (stream, connection) = self.backend.connect()?;
         let guest = Arc::new(EmbeddedGuest::attach(stream, config)?);
         let data = guest.allocate(DATA_PAGES * PAGE)?;
-        ensure!(data.address() == data_address(), "at {:#x}", data.address());
+        ensure!(data.address() == DATA, "at {:#x}", data.address());
         self.guest = Some(Guest {
             driver: guest::gpu::Gpu::open(guest),
             data,
@@ -174,6 +171,24 @@ impl Machine {
         let untouched = rest.iter().all(|byte| *byte == PATTERN);
         ensure!(untouched, "more changed than the {written} bytes written");
         Ok(bytes)
+    }
+
+    /// Sends a request of the table, and judges the answer.
+    pub(crate) fn request(&self, request: &Request) -> Result<()> {
+        request.check(&self.talk(request.queue, &request.bytes, request.room)?)
+    }
+
+    /// Puts bytes where the table wants them.
+    pub(crate) fn put(&self, memory: &[(u64, Vec<u8>)]) -> Result<()> {
+        for (at, bytes) in memory {
+            self.guest().data.write(at - DATA, bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Bytes at a guest-physical address of the table.
+    pub(crate) fn read(&self, at: u64, len: usize) -> Result<Vec<u8>> {
+        Ok(self.guest().data.read(at - DATA, len)?)
     }
 
     /// Sends a command; its answer, judged.
@@ -245,11 +260,6 @@ impl Machine {
             Ok(())
         })
     }
-}
-
-/// Where [`Guest::data`] is: after the queues, which are always the same.
-pub(crate) fn data_address() -> u64 {
-    RAM_BASE + 4 * PAGE
 }
 
 /// Waits until something is so that takes a moment to become so.

@@ -10,7 +10,6 @@
 //! device says, reserved fields zero, no map info on failure.
 
 mod account;
-mod commands;
 mod healthy;
 mod machine;
 mod row;

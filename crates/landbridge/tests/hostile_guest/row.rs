@@ -1,48 +1,12 @@
 //! A row of the table: what is sent, and what must come back.
 
-use anyhow::{Result, bail, ensure};
-use landbridge_protocol_gpu::{
-    CONTROL_QUEUE, Command, ControlHeader, ErrorCode, Features, HEADER_SIZE, MAX_SCANOUTS,
-    MapCaching, Response, ResponseKind,
-};
-use landbridge_transport::guest::Descriptor;
+use anyhow::{Context, Result};
+use landbridge_hostile::Attack;
+use landbridge_protocol_gpu::{CONTROL_QUEUE, Features};
+
+pub(crate) use landbridge_hostile::{OK, Seen, Then, judge};
 
 use crate::machine::Machine;
-
-/// What came back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Seen {
-    /// An answer of this type.
-    Answer(u32),
-    /// The chain, with nothing written.
-    Nothing,
-    /// Nothing at all: the connection or the queue ended.
-    Ended,
-}
-
-impl From<ErrorCode> for Seen {
-    fn from(code: ErrorCode) -> Self {
-        Self::Answer(code.code())
-    }
-}
-
-impl From<ResponseKind> for Seen {
-    fn from(kind: ResponseKind) -> Self {
-        Self::Answer(kind.code())
-    }
-}
-
-/// The answer to a successful command that has nothing to say.
-pub(crate) const OK: Seen = Seen::Answer(ResponseKind::OkNoData as u32);
-
-/// What must happen before the device can serve a healthy guest again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Then {
-    /// Nothing: it goes on at once.
-    GoOn,
-    /// A reset: the guest broke its queue or used up its limits.
-    Reset,
-}
 
 type Send = Box<dyn Fn(&mut Machine) -> Result<Seen>>;
 
@@ -75,66 +39,6 @@ impl Row {
         }
     }
 
-    /// A command in a context, after commands that must succeed.
-    pub(crate) fn with_header(
-        name: impl Into<String>,
-        before: &[Command<'static>],
-        header: ControlHeader,
-        attack: Command<'static>,
-        expect: impl Into<Seen>,
-    ) -> Self {
-        let before = before.to_vec();
-        Self::script(name, expect, move |machine| {
-            for command in &before {
-                machine.ok(command)?;
-            }
-            machine.ask_with(header, &attack)
-        })
-    }
-
-    /// A command, after commands that must succeed.
-    pub(crate) fn command(
-        name: impl Into<String>,
-        before: &[Command<'static>],
-        attack: Command<'static>,
-        expect: impl Into<Seen>,
-    ) -> Self {
-        Self::with_header(name, before, ControlHeader::default(), attack, expect)
-    }
-
-    /// Bytes on a queue, after commands that must succeed.
-    pub(crate) fn bytes(
-        name: impl Into<String>,
-        before: &[Command<'static>],
-        queue: usize,
-        bytes: Vec<u8>,
-        expect: impl Into<Seen>,
-    ) -> Self {
-        let before = before.to_vec();
-        Self::script(name, expect, move |machine| {
-            for command in &before {
-                machine.ok(command)?;
-            }
-            judge(&machine.talk(queue, &bytes, 2048)?)
-        })
-    }
-
-    /// A chain that must come back with nothing written.
-    pub(crate) fn bad_chain(name: impl Into<String>, chain: Vec<Descriptor>) -> Self {
-        Self::script(name, Seen::Nothing, move |machine| {
-            match machine.push(CONTROL_QUEUE, &chain)? {
-                0 => Ok(Seen::Nothing),
-                written => bail!("{written} bytes were written"),
-            }
-        })
-    }
-
-    /// The same, with a guest that negotiates less.
-    pub(crate) fn without(mut self, features: Features) -> Self {
-        self.features -= features;
-        self
-    }
-
     /// The same, after which the guest must be reset.
     pub(crate) fn then_reset(mut self) -> Self {
         self.then = Then::Reset;
@@ -148,47 +52,34 @@ impl Row {
     }
 }
 
-/// Checks that an answer is whole and that nothing in it is stray: reserved
-/// fields are zero, refusals say nothing else, map info is there.
-pub(crate) fn judge(bytes: &[u8]) -> Result<Seen> {
-    if bytes.is_empty() {
-        return Ok(Seen::Nothing);
+impl From<landbridge_hostile::Row> for Row {
+    fn from(row: landbridge_hostile::Row) -> Self {
+        let (before, attack) = (row.before, row.attack);
+        let send = move |machine: &mut Machine| {
+            for (number, request) in before.iter().enumerate() {
+                let sent = machine.request(request);
+                sent.with_context(|| format!("before, {number}"))?;
+            }
+            match &attack {
+                Attack::Request(request) => machine.request(request).map(|()| OK),
+                Attack::Chain {
+                    memory,
+                    chain,
+                    answer,
+                    expect,
+                } => {
+                    machine.put(memory)?;
+                    let written = machine.push(CONTROL_QUEUE, chain)?;
+                    let seen = judge(&machine.read(*answer, written as usize)?)?;
+                    anyhow::ensure!(seen == *expect, "{seen:x?} came back, not {expect:x?}");
+                    Ok(OK)
+                }
+            }
+        };
+        Self {
+            features: row.features,
+            then: row.then,
+            ..Self::script(row.name, OK, send)
+        }
     }
-    ensure!(bytes.len() >= HEADER_SIZE, "{} bytes", bytes.len());
-    let zero = |from: usize, to: usize| {
-        let stray = bytes[from..to].iter().any(|byte| *byte != 0);
-        ensure!(!stray, "stray bytes from {from} to {to}: {bytes:x?}");
-        Ok(())
-    };
-    let (header, response) = Response::parse(bytes)?;
-    zero(21, 24)?;
-    if header.fence().is_none() {
-        zero(4, 21)?;
-    }
-    let body = &bytes[HEADER_SIZE..];
-    let expected = match &response {
-        Response::OkNoData | Response::Error(_) => 0,
-        Response::OkDisplayInfo(info) => {
-            ensure!(info[0].enabled && info[1].enabled, "{info:?}");
-            zero(HEADER_SIZE + 2 * 24, bytes.len())?;
-            MAX_SCANOUTS * 24
-        }
-        Response::OkEdid(edid) => {
-            zero(HEADER_SIZE + 4, HEADER_SIZE + 8)?;
-            zero(HEADER_SIZE + 8 + edid.as_bytes().len(), bytes.len())?;
-            8 + 1024
-        }
-        Response::OkResourceUuid(uuid) => {
-            ensure!(!uuid.is_nil(), "the nil UUID");
-            16
-        }
-        Response::OkMapInfo(caching) => {
-            ensure!(*caching != MapCaching::None, "map_info left at 0");
-            zero(HEADER_SIZE + 4, HEADER_SIZE + 8)?;
-            8
-        }
-        other => bail!("the device has no capsets, but says {other:?}"),
-    };
-    ensure!(body.len() == expected, "{response:?} in {}", bytes.len());
-    Ok(Seen::Answer(response.code()))
 }

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 
 /// Where the guest's memory starts, guest-physical. Lower addresses are
 /// nothing, as hostile tests like it.
-pub const RAM_BASE: u64 = 0x4000_0000;
+pub const RAM_BASE: u64 = 0x1_0000_0000;
 
 /// The unit of allocation in bytes.
 pub const PAGE: u64 = 4096;

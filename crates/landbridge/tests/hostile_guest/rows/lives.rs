@@ -7,12 +7,13 @@ use landbridge_protocol_gpu::{CONTROL_QUEUE, Command, ControlHeader, Features, R
 use landbridge_transport::Error;
 use landbridge_transport::guest::PAGE;
 
-use crate::commands::{
+use crate::machine::{Machine, settle};
+use crate::row::{OK, Row, Seen};
+use landbridge_hostile::commands::{
     assign_uuid, attach, attach_to_context, create_2d, create_context, cursor, guest_blob,
     host_blob, map, set_scanout, show, transfer, unmap,
 };
-use crate::machine::{Machine, data_address, settle};
-use crate::row::{OK, Row, Seen};
+use landbridge_hostile::layout::DATA;
 
 pub(super) fn rows() -> Vec<Row> {
     let mut rows = vec![
@@ -67,11 +68,11 @@ fn come_back(machine: &mut Machine) -> Result<Seen> {
 }
 
 fn use_everything(machine: &Machine) -> Result<()> {
-    let page = [(data_address(), 4096)];
+    let page = [(DATA, 4096)];
     let whole = Rect::of_size(64, 64);
     for command in [
         create_2d(1, 64, 64),
-        attach(1, &[(data_address(), 16384)]),
+        attach(1, &[(DATA, 16384)]),
         transfer(1, whole, 0),
         set_scanout(0, 1, whole),
         host_blob(2, PAGE),

@@ -1,4 +1,5 @@
-//! The rows, a file for each kind of attack.
+//! The rows: those that any guest can play, and a file for each kind of attack
+//! that needs more than requests and answers.
 
 mod backings;
 mod blobs;
@@ -10,8 +11,6 @@ mod races;
 mod requests;
 mod scanouts;
 mod three_d;
-mod transfers;
-mod twod;
 mod uuids;
 mod waits;
 
@@ -20,9 +19,11 @@ use crate::row::Row;
 /// The table.
 pub(crate) fn all() -> Vec<Row> {
     let rows: Vec<Row> = [
-        twod::rows(),
+        landbridge_hostile::all()
+            .into_iter()
+            .map(Row::from)
+            .collect(),
         backings::rows(),
-        transfers::rows(),
         blobs::rows(),
         scanouts::rows(),
         maps::rows(),

@@ -9,17 +9,18 @@ use landbridge_protocol_gpu::{
 };
 use landbridge_transport::guest::{Descriptor, PAGE};
 
-use crate::commands::{
+use crate::machine::Machine;
+use crate::row::{OK, Row, judge};
+use landbridge_hostile::commands::{
     attach, create_2d, cursor, flush, guest_blob, host_blob, map, set_scanout, transfer, unref,
 };
-use crate::machine::{Machine, RAM_END, data_address};
-use crate::row::{OK, Row, judge};
+use landbridge_hostile::layout::{DATA, RAM_END};
 
 /// How many requests are sent while something changes.
 const REQUESTS: usize = 60;
 
 pub(super) fn rows() -> Vec<Row> {
-    let page = [(data_address() + 3 * PAGE, 4096)];
+    let page = [(DATA + 3 * PAGE, 4096)];
     let mut rows = Vec::new();
     for (name, command) in [
         ("blob with entries", guest_blob(1, PAGE, &page)),
@@ -109,7 +110,7 @@ fn changing_request(machine: &Machine, command: &Command<'_>) -> Result<crate::r
     let good = command.encode(&ControlHeader::default());
     let data = &machine.guest().data;
     data.write(0, &good)?;
-    let (len, at) = (good.len(), data_address());
+    let (len, at) = (good.len(), DATA);
     let values = [0, 1, 2, 7, 0x7f, 0x80, 0xff];
     meanwhile(
         |dice| {
@@ -143,7 +144,7 @@ fn changing_request(machine: &Machine, command: &Command<'_>) -> Result<crate::r
 
 fn changing_table(machine: &mut Machine) -> Result<crate::row::Seen> {
     let data = &machine.guest().data;
-    let (at, table) = (data_address(), data_address() + 2 * PAGE);
+    let (at, table) = (DATA, DATA + 2 * PAGE);
     data.write(0, &create_2d(1, 4, 4).encode(&ControlHeader::default()))?;
     let good = [
         Descriptor::readable(at, 40).then(1),
@@ -182,7 +183,7 @@ fn changing_table(machine: &mut Machine) -> Result<crate::row::Seen> {
 
 fn changing_pixels(machine: &mut Machine) -> Result<crate::row::Seen> {
     let data = &machine.guest().data;
-    let at = data_address() + 4 * PAGE;
+    let at = DATA + 4 * PAGE;
     let whole = Rect::of_size(64, 64);
     machine.ok(&create_2d(1, 64, 64))?;
     machine.ok(&attach(1, &[(at, 16384)]))?;

@@ -9,9 +9,9 @@ use landbridge_protocol_gpu::{CONTROL_QUEUE, Command, ControlHeader, Features, R
 use landbridge_transport::Error;
 use landbridge_transport::guest::{PAGE, Pending};
 
-use crate::commands::{assign_uuid, create_2d, flush, host_blob, show, unref};
 use crate::machine::{Machine, PATIENCE, WAITING, settle};
 use crate::row::{OK, Row, Seen, judge};
+use landbridge_hostile::commands::{assign_uuid, create_2d, flush, host_blob, show, unref};
 
 /// A blob that is shown, as a decoder finds it.
 fn shown(machine: &Machine) -> Result<Buffer> {

@@ -3,7 +3,7 @@
 use landbridge_protocol_gpu::ErrorCode::{InvalidParameter, InvalidResourceId, OutOfMemory};
 
 use crate::commands::{create_2d, host_blob, patched, unref};
-use crate::machine::LIMITS;
+use crate::layout::BUFFERS;
 use crate::row::{OK, Row};
 
 pub(super) fn rows() -> Vec<Row> {
@@ -18,28 +18,22 @@ pub(super) fn rows() -> Vec<Row> {
         )
     }));
     rows.push(
-        Row::script(
+        Row::command(
             "2D resources until the limit, and one more",
+            &(1..=BUFFERS as u32)
+                .map(|id| create_2d(id, 4, 4))
+                .collect::<Vec<_>>(),
+            create_2d(1000, 4, 4),
             OutOfMemory,
-            |machine| {
-                for id in 1..=LIMITS.buffers as u32 {
-                    machine.ok(&create_2d(id, 4, 4))?;
-                }
-                machine.ask(&create_2d(1000, 4, 4))
-            },
         )
         .then_reset(),
     );
     rows.push(
-        Row::script(
+        Row::command(
             "2D resources until memory is used up",
+            &[1, 2, 3, 4].map(|id| create_2d(id, 2048, 2048)),
+            create_2d(5, 1, 1),
             OutOfMemory,
-            |machine| {
-                for id in 1..=4 {
-                    machine.ok(&create_2d(id, 2048, 2048))?;
-                }
-                machine.ask(&create_2d(5, 1, 1))
-            },
         )
         .then_reset(),
     );

@@ -9,12 +9,12 @@ use landbridge_transport::guest::PAGE;
 use crate::commands::{
     attach, blob, create_2d, create_context, guest_blob, host_blob, rect, transfer,
 };
-use crate::machine::data_address;
-use crate::row::{OK, Row};
+use crate::layout::DATA;
+use crate::row::{OK, Request, Row};
 use landbridge_protocol_gpu::{BlobFlags, BlobMem};
 
 pub(super) fn rows() -> Vec<Row> {
-    let page = [(data_address(), 4096)];
+    let page = [(DATA, 4096)];
     let backed = [create_2d(1, 4, 4), attach(1, &page)];
     let whole = Rect::of_size(4, 4);
     let mut rows = vec![
@@ -121,18 +121,13 @@ fn three_d(backed: &[Command<'static>]) -> Vec<Row> {
             ("to", Command::TransferToHost3d(change)),
             ("from", Command::TransferFromHost3d(change)),
         ] {
-            let (before, header) = (backed.to_vec(), ControlHeader::in_context(7));
-            rows.push(Row::script(
+            let header = ControlHeader::in_context(7);
+            let mut before: Vec<_> = backed.iter().map(Request::ok).collect();
+            before.push(Request::with_header(header, &create_context(0), OK));
+            rows.push(Row::requests(
                 format!("3D transfer {way} the host {name}"),
-                InvalidParameter,
-                move |machine| {
-                    for command in &before {
-                        machine.ok(command)?;
-                    }
-                    let seen = machine.ask_with(header, &create_context(0))?;
-                    anyhow::ensure!(seen == OK, "no context: {seen:?}");
-                    machine.ask_with(header, &command)
-                },
+                before,
+                Request::with_header(header, &command, InvalidParameter),
             ));
         }
     }

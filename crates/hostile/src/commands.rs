@@ -8,9 +8,10 @@ use landbridge_protocol_gpu::{
 };
 
 /// Address and length of each entry.
-pub(crate) type Entries<'a> = &'a [(u64, u32)];
+pub type Entries<'a> = &'a [(u64, u32)];
 
-pub(crate) fn create_2d(id: u32, width: u32, height: u32) -> Command<'static> {
+/// A 2D resource of 32-bit pixels.
+pub fn create_2d(id: u32, width: u32, height: u32) -> Command<'static> {
     Command::ResourceCreate2d(ResourceCreate2d {
         resource_id: id,
         format: Format::R8G8B8A8,
@@ -19,13 +20,15 @@ pub(crate) fn create_2d(id: u32, width: u32, height: u32) -> Command<'static> {
     })
 }
 
-pub(crate) fn entries(list: Entries<'_>) -> Vec<MemEntry> {
+/// Entries of a backing list.
+pub fn entries(list: Entries<'_>) -> Vec<MemEntry> {
     list.iter()
         .map(|(at, len)| MemEntry::new(*at, *len))
         .collect()
 }
 
-pub(crate) fn attach(id: u32, list: Entries<'_>) -> Command<'static> {
+/// Memory for a resource.
+pub fn attach(id: u32, list: Entries<'_>) -> Command<'static> {
     Command::ResourceAttachBacking(ResourceAttachBacking {
         resource_id: id,
         entries: entries(list).into(),
@@ -36,15 +39,18 @@ fn of(id: u32) -> ResourceRef {
     ResourceRef { resource_id: id }
 }
 
-pub(crate) fn detach(id: u32) -> Command<'static> {
+/// Takes a resource's memory away.
+pub fn detach(id: u32) -> Command<'static> {
     Command::ResourceDetachBacking(of(id))
 }
 
-pub(crate) fn unref(id: u32) -> Command<'static> {
+/// Gives a resource up.
+pub fn unref(id: u32) -> Command<'static> {
     Command::ResourceUnref(of(id))
 }
 
-pub(crate) fn transfer(id: u32, rect: Rect, offset: u64) -> Command<'static> {
+/// Copies pixels to the host.
+pub fn transfer(id: u32, rect: Rect, offset: u64) -> Command<'static> {
     Command::TransferToHost2d(TransferToHost2d {
         rect,
         offset,
@@ -52,7 +58,8 @@ pub(crate) fn transfer(id: u32, rect: Rect, offset: u64) -> Command<'static> {
     })
 }
 
-pub(crate) fn set_scanout(scanout: u32, id: u32, rect: Rect) -> Command<'static> {
+/// Shows a 2D resource.
+pub fn set_scanout(scanout: u32, id: u32, rect: Rect) -> Command<'static> {
     Command::SetScanout(SetScanout {
         rect,
         scanout_id: scanout,
@@ -60,14 +67,16 @@ pub(crate) fn set_scanout(scanout: u32, id: u32, rect: Rect) -> Command<'static>
     })
 }
 
-pub(crate) fn flush(id: u32, rect: Rect) -> Command<'static> {
+/// Says that pixels changed.
+pub fn flush(id: u32, rect: Rect) -> Command<'static> {
     Command::ResourceFlush(ResourceFlush {
         rect,
         resource_id: id,
     })
 }
 
-pub(crate) fn blob(
+/// A blob.
+pub fn blob(
     id: u32,
     mem: BlobMem,
     flags: BlobFlags,
@@ -85,32 +94,35 @@ pub(crate) fn blob(
 }
 
 /// Host memory for every use.
-pub(crate) fn host_blob(id: u32, size: u64) -> Command<'static> {
+pub fn host_blob(id: u32, size: u64) -> Command<'static> {
     blob(id, BlobMem::Host3d, BlobFlags::all(), size, &[])
 }
 
 /// The guest's memory for every use.
-pub(crate) fn guest_blob(id: u32, size: u64, list: Entries<'_>) -> Command<'static> {
+pub fn guest_blob(id: u32, size: u64, list: Entries<'_>) -> Command<'static> {
     blob(id, BlobMem::Guest, BlobFlags::all(), size, list)
 }
 
-pub(crate) fn map(id: u32, offset: u64) -> Command<'static> {
+/// Puts a blob into the window.
+pub fn map(id: u32, offset: u64) -> Command<'static> {
     Command::ResourceMapBlob(ResourceMapBlob {
         resource_id: id,
         offset,
     })
 }
 
-pub(crate) fn unmap(id: u32) -> Command<'static> {
+/// Takes it out.
+pub fn unmap(id: u32) -> Command<'static> {
     Command::ResourceUnmapBlob(of(id))
 }
 
-pub(crate) fn assign_uuid(id: u32) -> Command<'static> {
+/// Gives a blob a UUID.
+pub fn assign_uuid(id: u32) -> Command<'static> {
     Command::ResourceAssignUuid(of(id))
 }
 
 /// A picture with packed rows at the blob's beginning.
-pub(crate) fn picture(scanout: u32, id: u32, width: u32, height: u32) -> SetScanoutBlob {
+pub fn picture(scanout: u32, id: u32, width: u32, height: u32) -> SetScanoutBlob {
     SetScanoutBlob {
         rect: Rect::of_size(width, height),
         scanout_id: scanout,
@@ -123,11 +135,13 @@ pub(crate) fn picture(scanout: u32, id: u32, width: u32, height: u32) -> SetScan
     }
 }
 
-pub(crate) fn show(scanout: u32, id: u32, width: u32, height: u32) -> Command<'static> {
+/// Shows a blob as [`picture`] says.
+pub fn show(scanout: u32, id: u32, width: u32, height: u32) -> Command<'static> {
     Command::SetScanoutBlob(picture(scanout, id, width, height))
 }
 
-pub(crate) fn cursor(scanout: u32, id: u32) -> Cursor {
+/// A cursor of this resource at 0, 0.
+pub fn cursor(scanout: u32, id: u32) -> Cursor {
     Cursor {
         position: CursorPosition {
             scanout_id: scanout,
@@ -140,22 +154,26 @@ pub(crate) fn cursor(scanout: u32, id: u32) -> Cursor {
     }
 }
 
-pub(crate) fn create_context(init: u32) -> Command<'static> {
+/// A context without a name.
+pub fn create_context(init: u32) -> Command<'static> {
     Command::CtxCreate(CtxCreate {
         init: ContextInit(init),
         name: ContextName::default(),
     })
 }
 
-pub(crate) fn attach_to_context(id: u32) -> Command<'static> {
+/// Attaches a resource to a context.
+pub fn attach_to_context(id: u32) -> Command<'static> {
     Command::CtxAttachResource(of(id))
 }
 
-pub(crate) fn detach_from_context(id: u32) -> Command<'static> {
+/// And detaches it.
+pub fn detach_from_context(id: u32) -> Command<'static> {
     Command::CtxDetachResource(of(id))
 }
 
-pub(crate) fn rect(x: u32, y: u32, width: u32, height: u32) -> Rect {
+/// A rectangle.
+pub fn rect(x: u32, y: u32, width: u32, height: u32) -> Rect {
     Rect {
         x,
         y,
@@ -165,7 +183,7 @@ pub(crate) fn rect(x: u32, y: u32, width: u32, height: u32) -> Rect {
 }
 
 /// A command's bytes with the 32-bit word at `offset` replaced.
-pub(crate) fn patched(command: &Command<'_>, offset: usize, word: u32) -> Vec<u8> {
+pub fn patched(command: &Command<'_>, offset: usize, word: u32) -> Vec<u8> {
     let mut bytes = command.encode(&ControlHeader::default());
     bytes[offset..offset + 4].copy_from_slice(&word.to_le_bytes());
     bytes
