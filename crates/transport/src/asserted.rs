@@ -45,7 +45,7 @@ pub(crate) fn duplicate(fd: &dyn AsRawFd) -> io::Result<OwnedFd> {
     }
     // SAFETY: `raw` is not -1, and it is open for as long as `fd` is borrowed:
     // vhost passes the `File` that it received with the message, and keeps it
-    // until the handler has returned.
+    // until the handler has returned; a vring passes its own, under its lock.
     let borrowed = unsafe { BorrowedFd::borrow_raw(raw) };
     borrowed.try_clone_to_owned()
 }

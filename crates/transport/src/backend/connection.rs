@@ -18,6 +18,7 @@ use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 use super::handler::Handler;
 use super::link::Link;
 use super::private;
+use super::ring::Ring;
 use crate::error::{Error, Result};
 
 type Daemon = VhostUserDaemon<Arc<Handler>>;
@@ -124,7 +125,9 @@ impl Workers {
         let wake = EventFd::new(EFD_CLOEXEC | EFD_NONBLOCK)
             .map_err(|error| Error::host("make an eventfd", error))?;
         let name = "vhost-user".to_owned();
-        let daemon = Daemon::new(name, Arc::clone(&handler), memory).map_err(explain)?;
+        let (daemon, rings) = Ring::made_by(|| Daemon::new(name, Arc::clone(&handler), memory));
+        let daemon = daemon.map_err(explain)?;
+        handler.take_rings(rings);
         for worker in daemon.get_epoll_handlers() {
             worker
                 .register_listener(wake.as_raw_fd(), EventSet::IN, handler.wake_event())

@@ -8,22 +8,23 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use landbridge_device::Device;
 use vhost::vhost_user::Backend as Channel;
 use vhost::vhost_user::message::{
     VhostUserProtocolFeatures, VhostUserShMemConfig, VhostUserVirtioFeatures,
 };
-use vhost_user_backend::VhostUserBackend;
+use vhost_user_backend::{VhostUserBackend, VringT};
 use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
 use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
 use vm_memory::{GuestAddressSpace, GuestMemoryMmap};
 use vmm_sys_util::epoll::EventSet;
 
 use super::link::Link;
+use super::pause::{Place, Stop, Verdict};
 use super::queue::{Continue, Queue};
-use super::ring::{Memory, Ring};
+use super::ring::{Memory, Ring, Watch};
 use super::session::Session;
 
 /// The longest queue that a driver may choose.
@@ -38,7 +39,10 @@ pub(super) struct Handler {
     /// it; here it comes after it was looked at.
     checked: Memory,
     queues: Vec<Arc<Queue>>,
+    rings: OnceLock<Vec<Ring>>,
     stopping: AtomicBool,
+    /// Set from the first queue's stop on, until it is known what it was.
+    stop: Mutex<Option<Stop>>,
 }
 
 impl Handler {
@@ -55,8 +59,20 @@ impl Handler {
             link,
             checked,
             queues,
+            rings: OnceLock::new(),
             stopping: AtomicBool::new(false),
+            stop: Mutex::default(),
         }
+    }
+
+    /// The rings that the crate made for it.
+    pub(super) fn take_rings(self: &Arc<Self>, rings: Vec<Ring>) {
+        for (index, ring) in rings.iter().enumerate() {
+            let watch: Weak<dyn Watch> = Arc::<Self>::downgrade(self);
+            ring.tell(index, watch);
+        }
+        // There is one daemon for each handler.
+        let _ = self.rings.set(rings);
     }
 
     /// The event number that makes a worker look whether it should end. Lower
@@ -81,9 +97,32 @@ impl Handler {
     }
 
     fn stop_all(&self) {
+        *self.stop() = None;
         for queue in &self.queues {
             queue.stop();
         }
+    }
+
+    fn stop(&self) -> MutexGuard<'_, Option<Stop>> {
+        // Never held while something is called that could panic.
+        self.stop.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ring(&self, index: usize) -> Option<&Ring> {
+        self.rings.get()?.get(index)
+    }
+
+    fn place(ring: &Ring) -> Place {
+        Place::of(ring.get_ref().get_queue())
+    }
+
+    /// What the stop was, if there was one and `queue` is about to go on.
+    fn verdict(&self, queue: usize) -> Option<Verdict> {
+        let stop = self.stop();
+        let stop = stop.as_ref().filter(|stop| stop.has(queue))?;
+        let rings = self.rings.get()?;
+        let now = |index: usize| Self::place(&rings[index]);
+        Some(stop.verdict(queue, self.session.features(), now))
     }
 
     fn is_stopping(&self) -> bool {
@@ -112,6 +151,11 @@ impl VhostUserBackend for Handler {
     }
 
     fn acked_features(&self, features: u64) {
+        if let Some(stop) = self.stop().as_mut() {
+            // Perhaps by the driver that is there already.
+            stop.accept(features);
+            return;
+        }
         self.link.forget_maps();
         self.session.activate(features);
     }
@@ -187,10 +231,16 @@ impl VhostUserBackend for Handler {
         (0..self.queues.len()).map(|queue| 1 << queue).collect()
     }
 
-    fn stop_vring(&self, _queue: u32) -> io::Result<()> {
-        // The driver is leaving; its other queues are stopped next. What it is
-        // still waiting for on them dies with the device's state.
-        self.reset_device();
+    fn stop_vring(&self, queue: u32) -> io::Result<()> {
+        let index = queue as usize;
+        let (Some(queue), Some(ring)) = (self.queues.get(index), self.ring(index)) else {
+            return Ok(());
+        };
+        // The driver is leaving, or the VM is paused. Which it was shows when
+        // the queue goes on: see `starts`.
+        queue.hold();
+        let place = Self::place(ring);
+        self.stop().get_or_insert_default().stop(index, place);
         Ok(())
     }
 
@@ -229,6 +279,34 @@ impl VhostUserBackend for Handler {
             u32::from(region.is_some()),
             &sizes,
         ))
+    }
+}
+
+/// On the thread that serves the VMM, as everything that changes `stop`.
+impl Watch for Handler {
+    fn starts(&self, ring: usize) {
+        if let Some(Verdict::End(features)) = self.verdict(ring) {
+            self.stop_all();
+            self.link.forget_maps();
+            match features {
+                Some(features) => self.session.activate(features),
+                None => self.session.reset(),
+            }
+        }
+    }
+
+    fn started(&self, index: usize) {
+        let mut stop = self.stop();
+        let Some(paused) = stop.as_mut().filter(|stop| stop.has(index)) else {
+            return;
+        };
+        if paused.go_on(index) {
+            *stop = None;
+        }
+        drop(stop);
+        if let (Some(queue), Some(ring)) = (self.queues.get(index), self.ring(index)) {
+            queue.release(ring);
+        }
     }
 }
 

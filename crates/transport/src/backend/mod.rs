@@ -26,6 +26,7 @@ mod connection;
 mod handler;
 mod link;
 mod memory;
+mod pause;
 mod private;
 mod queue;
 mod ring;

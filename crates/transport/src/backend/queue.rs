@@ -3,7 +3,9 @@
 //! Requests are taken in the order in which the driver made them available.
 //! Replies come back in any order, at any time and from any thread. A queue
 //! has *lives*: each stop ends one, and a reply to a request of an earlier life
-//! goes nowhere, because its buffers are no longer the device's to write.
+//! goes nowhere, because its buffers are no longer the device's to write. A queue
+//! that is *held* takes nothing and writes nothing, and has not lost anything
+//! either: replies wait until it is released, or die with its life.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -21,7 +23,22 @@ pub(super) struct Queue {
     memory: Memory,
     ring: OnceLock<Ring>,
     /// Taken before the ring's own lock, and while guest memory is written.
-    life: Mutex<u64>,
+    life: Mutex<Life>,
+}
+
+/// From one stop to the next.
+#[derive(Default)]
+struct Life {
+    number: u64,
+    /// While the queue is held: the replies that came meanwhile.
+    held: Option<Vec<Answer>>,
+}
+
+/// A reply, to be written.
+struct Answer {
+    head: u16,
+    room: Room,
+    bytes: Vec<u8>,
 }
 
 /// The head of a chain that the driver made available.
@@ -40,7 +57,7 @@ impl Queue {
         Arc::new(Self {
             memory,
             ring: OnceLock::new(),
-            life: Mutex::new(0),
+            life: Mutex::default(),
         })
     }
 
@@ -81,7 +98,26 @@ impl Queue {
     /// Ends the queue's life: when this returns, no reply to a request taken
     /// before writes to the guest.
     pub(super) fn stop(&self) {
-        *self.life() += 1;
+        let mut life = self.life();
+        life.number += 1;
+        life.held = None;
+    }
+
+    /// Holds the queue: when this returns, nothing reaches the guest or is taken
+    /// from it until [`Queue::release`] or [`Queue::stop`].
+    pub(super) fn hold(&self) {
+        self.life().held.get_or_insert_default();
+    }
+
+    /// Goes on after [`Queue::hold`], with the replies that came meanwhile.
+    pub(super) fn release(&self, ring: &Ring) {
+        let mut life = self.life();
+        for answer in life.held.take().into_iter().flatten() {
+            self.write(ring, answer.head, &answer.room, &answer.bytes);
+        }
+        drop(life);
+        // What was made available before the pause was perhaps not taken.
+        ring.wake();
     }
 
     /// Reaches the rings in memory that was checked. (The ring's own methods
@@ -90,8 +126,8 @@ impl Queue {
         use_it(ring.get_mut().get_queue_mut(), &self.memory.memory())
     }
 
-    fn life(&self) -> MutexGuard<'_, u64> {
-        // A plain number.
+    fn life(&self) -> MutexGuard<'_, Life> {
+        // Changed by single assignments.
         self.life.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -100,7 +136,7 @@ impl Queue {
         let mut state = ring.get_mut();
         let enabled = state.is_enabled();
         let queue = state.get_queue_mut();
-        if !enabled || !queue.ready() {
+        if !enabled || !queue.ready() || life.held.is_some() {
             return Ok(None);
         }
         let memory = self.memory.memory();
@@ -113,7 +149,7 @@ impl Queue {
                 addr: queue.desc_table(),
                 len: u32::from(queue.size()),
             },
-            life: *life,
+            life: life.number,
         }))
     }
 
@@ -126,7 +162,7 @@ impl Queue {
             Ok(chain) => {
                 let capacity = chain.room.capacity();
                 let queue = Arc::downgrade(self);
-                let deliver = move |bytes: &[u8]| Self::deliver(&queue, &head, &chain.room, bytes);
+                let deliver = move |bytes: &[u8]| Self::deliver(&queue, &head, chain.room, bytes);
                 Some(Request {
                     bytes: chain.request,
                     reply: Reply::new(capacity, deliver),
@@ -134,30 +170,43 @@ impl Queue {
             }
             Err(error) => {
                 tracing::debug!(%error, head = head.index, "the driver sent a malformed chain");
-                self.give_back(&head, |_| 0);
+                self.give_back(&head, Room::default(), &[]);
                 None
             }
         }
     }
 
-    fn deliver(queue: &Weak<Self>, head: &Head, room: &Room, bytes: &[u8]) {
+    fn deliver(queue: &Weak<Self>, head: &Head, room: Room, bytes: &[u8]) {
         // Gone: the connection has ended.
         if let Some(queue) = queue.upgrade() {
-            queue.give_back(head, |memory| room.write(memory, bytes));
+            queue.give_back(head, room, bytes);
         }
     }
 
-    fn give_back(&self, head: &Head, write: impl FnOnce(&GuestMemoryMmap) -> u32) {
-        let life = self.life();
-        let Some(ring) = self.ring.get().filter(|_| *life == head.life) else {
+    fn give_back(&self, head: &Head, room: Room, bytes: &[u8]) {
+        let mut life = self.life();
+        if life.number != head.life {
             return;
-        };
+        }
+        match (&mut life.held, self.ring.get()) {
+            (Some(held), _) => held.push(Answer {
+                head: head.index,
+                room,
+                bytes: bytes.to_vec(),
+            }),
+            (None, Some(ring)) => self.write(ring, head.index, &room, bytes),
+            (None, None) => {}
+        }
+    }
+
+    /// Writes a reply. The life's lock is held.
+    fn write(&self, ring: &Ring, head: u16, room: &Room, bytes: &[u8]) {
         let memory = self.memory.memory();
-        let written = write(&memory);
+        let written = room.write(&memory, bytes);
         let mut state = ring.get_mut();
         let rings = state.get_queue_mut();
         let done = rings
-            .add_used(&*memory, head.index, written)
+            .add_used(&*memory, head, written)
             .and_then(|()| rings.needs_notification(&*memory));
         match done {
             Ok(true) => {

@@ -9,23 +9,95 @@
 //! A VMM that means harm has more ways: a call descriptor that is full, so that
 //! writing to it never returns, or something that is always ready and never
 //! gives eight bytes. So only eventfds are taken, and they don't block.
+//!
+//! And a vring tells a [`Watch`] when it is about to go on, which the crate tells
+//! nobody.
 
+use std::cell::RefCell;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::AsRawFd;
-use std::sync::MutexGuard;
+use std::sync::{Arc, MutexGuard, OnceLock, Weak};
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl, readlink};
 use vhost_user_backend::{VringMutex, VringState, VringStateGuard, VringStateMutGuard, VringT};
-use virtio_queue::Error as QueueError;
+use virtio_queue::{Error as QueueError, QueueT};
 use vm_memory::{GuestMemoryAtomic, GuestMemoryMmap};
+
+use crate::asserted;
 
 /// The guest's memory as the queues see it, always the latest.
 pub(super) type Memory = GuestMemoryAtomic<GuestMemoryMmap>;
 
+/// Who is told what the VMM does with vrings, on the thread that serves it.
+pub(super) trait Watch: Send + Sync {
+    /// The vring is about to go on: nothing has been taken from it yet.
+    fn starts(&self, ring: usize);
+
+    /// It goes on.
+    fn started(&self, ring: usize);
+}
+
+type Watched = (usize, Weak<dyn Watch>);
+
 /// A vring.
 #[derive(Clone)]
-pub(super) struct Ring(VringMutex<Memory>);
+pub(super) struct Ring {
+    vring: VringMutex<Memory>,
+    watch: Arc<OnceLock<Watched>>,
+}
+
+thread_local! {
+    /// The vrings that were made on this thread and not asked for.
+    static MADE: RefCell<Vec<Ring>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Ring {
+    /// Runs what has the crate make vrings, and returns those, which it does not
+    /// give away by itself.
+    pub(super) fn made_by<T>(make: impl FnOnce() -> T) -> (T, Vec<Self>) {
+        MADE.take();
+        let made = make();
+        (made, MADE.take())
+    }
+
+    /// From now on, tells `watch` what happens to it, under the number `index`.
+    pub(super) fn tell(&self, index: usize, watch: Weak<dyn Watch>) {
+        // A vring belongs to one connection.
+        let _ = self.watch.set((index, watch));
+    }
+
+    /// Has its worker look whether there is something to do.
+    pub(super) fn wake(&self) {
+        let state = self.get_ref();
+        let Some(kick) = state.get_kick() else {
+            return;
+        };
+        let woken = asserted::duplicate(kick)
+            .and_then(|kick| File::from(kick).write_all(&1_u64.to_ne_bytes()));
+        if let Err(error) = woken {
+            tracing::debug!(%error, "a kick that is full says so already");
+        }
+    }
+
+    fn watch(&self) -> Option<(usize, Arc<dyn Watch>)> {
+        let (index, watch) = self.watch.get()?;
+        Some((*index, watch.upgrade()?))
+    }
+
+    /// Makes a change after which the vring goes on, if `last` is all that was
+    /// missing.
+    fn change(&self, last: bool, change: impl FnOnce(&VringMutex<Memory>)) {
+        let watch = self.watch().filter(|_| last);
+        if let Some((index, watch)) = &watch {
+            watch.starts(*index);
+        }
+        change(&self.vring);
+        if let Some((index, watch)) = watch {
+            watch.started(index);
+        }
+    }
+}
 
 impl<'a> VringStateGuard<'a, Memory> for Ring {
     type G = MutexGuard<'a, VringState<Memory>>;
@@ -37,92 +109,101 @@ impl<'a> VringStateMutGuard<'a, Memory> for Ring {
 
 impl VringT<Memory> for Ring {
     fn new(memory: Memory, max_queue_size: u16) -> Result<Self, QueueError> {
-        VringMutex::new(memory, max_queue_size).map(Self)
+        let ring = Self {
+            vring: VringMutex::new(memory, max_queue_size)?,
+            watch: Arc::default(),
+        };
+        MADE.with_borrow_mut(|made| made.push(ring.clone()));
+        Ok(ring)
     }
 
     fn get_ref(&self) -> MutexGuard<'_, VringState<Memory>> {
-        self.0.get_ref()
+        self.vring.get_ref()
     }
 
     fn get_mut(&self) -> MutexGuard<'_, VringState<Memory>> {
-        self.0.get_mut()
+        self.vring.get_mut()
     }
 
     fn add_used(&self, head: u16, len: u32) -> Result<(), QueueError> {
-        self.0.add_used(head, len)
+        self.vring.add_used(head, len)
     }
 
     fn signal_used_queue(&self) -> io::Result<()> {
-        self.0.signal_used_queue()
+        self.vring.signal_used_queue()
     }
 
     fn enable_notification(&self) -> Result<bool, QueueError> {
-        self.0.enable_notification()
+        self.vring.enable_notification()
     }
 
     fn disable_notification(&self) -> Result<(), QueueError> {
-        self.0.disable_notification()
+        self.vring.disable_notification()
     }
 
     fn needs_notification(&self) -> Result<bool, QueueError> {
-        self.0.needs_notification()
+        self.vring.needs_notification()
     }
 
     fn set_enabled(&self, enabled: bool) {
-        self.0.set_enabled(enabled);
+        let last = enabled && self.get_ref().get_queue().ready();
+        self.change(last, |vring| vring.set_enabled(enabled));
     }
 
     fn set_queue_info(&self, table: u64, available: u64, used: u64) -> Result<(), QueueError> {
-        self.0.set_queue_info(table, available, used)
+        self.vring.set_queue_info(table, available, used)
     }
 
     fn queue_next_avail(&self) -> u16 {
-        self.0.queue_next_avail()
+        self.vring.queue_next_avail()
     }
 
     fn set_queue_next_avail(&self, base: u16) {
-        self.0.set_queue_next_avail(base);
+        self.vring.set_queue_next_avail(base);
     }
 
     fn set_queue_next_used(&self, index: u16) {
-        self.0.set_queue_next_used(index);
+        self.vring.set_queue_next_used(index);
     }
 
     fn queue_used_idx(&self) -> Result<u16, QueueError> {
-        self.0.queue_used_idx()
+        self.vring.queue_used_idx()
     }
 
     fn set_queue_size(&self, size: u16) {
-        self.0.set_queue_size(size);
+        self.vring.set_queue_size(size);
     }
 
     fn set_queue_event_idx(&self, enabled: bool) {
-        self.0.set_queue_event_idx(enabled);
+        self.vring.set_queue_event_idx(enabled);
     }
 
     fn set_queue_ready(&self, ready: bool) {
-        self.0.set_queue_ready(ready);
+        let last = ready && self.get_ref().is_enabled();
+        self.change(last, |vring| vring.set_queue_ready(ready));
     }
 
     fn set_kick(&self, file: Option<File>) {
-        self.0.set_kick(file.and_then(|file| event(file, "kick")));
+        self.vring
+            .set_kick(file.and_then(|file| event(file, "kick")));
     }
 
     fn read_kick(&self) -> io::Result<bool> {
-        match self.0.read_kick() {
+        match self.vring.read_kick() {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                Ok(self.0.get_ref().is_enabled())
+                Ok(self.vring.get_ref().is_enabled())
             }
             result => result,
         }
     }
 
     fn set_call(&self, file: Option<File>) {
-        self.0.set_call(file.and_then(|file| event(file, "call")));
+        self.vring
+            .set_call(file.and_then(|file| event(file, "call")));
     }
 
     fn set_err(&self, file: Option<File>) {
-        self.0.set_err(file);
+        self.vring.set_err(file);
     }
 }
 

@@ -1,7 +1,7 @@
 //! One driver's time with the device: activated, used, reset once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use landbridge_device::{Device, Request};
 
@@ -11,6 +11,8 @@ use landbridge_device::{Device, Request};
 pub(super) struct Session {
     device: Arc<dyn Device>,
     touched: AtomicBool,
+    /// What the driver accepted.
+    features: AtomicU64,
 }
 
 impl Session {
@@ -18,6 +20,7 @@ impl Session {
         Self {
             device,
             touched: AtomicBool::new(false),
+            features: AtomicU64::new(0),
         }
     }
 
@@ -30,7 +33,13 @@ impl Session {
     pub(super) fn activate(&self, features: u64) {
         self.reset();
         self.touch();
+        self.features.store(features, Ordering::Release);
         self.device.activate(features & self.device.features());
+    }
+
+    /// The features that the driver accepted, the transport's own among them.
+    pub(super) fn features(&self) -> u64 {
+        self.features.load(Ordering::Acquire)
     }
 
     pub(super) fn handle(&self, queue: usize, request: Request) {

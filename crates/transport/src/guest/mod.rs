@@ -147,7 +147,7 @@ impl EmbeddedGuest {
         let queues = (0..vmm.queues())
             .map(|_| Queue::new(&ram, queue_config).map(Arc::new))
             .collect::<Result<Vec<_>>>()?;
-        vmm.bind(features, &ram, &queues)?;
+        vmm.bind(features, &ram, &queues, &[])?;
         Ok(Self {
             _interrupts: Interrupts::start(queues.clone())?,
             vmm,
@@ -237,6 +237,15 @@ impl EmbeddedGuest {
         self.start_over()
     }
 
+    /// The VMM pauses the VM, until [`Paused::go_on`]. The driver notices nothing.
+    ///
+    /// # Errors
+    /// [`Error::Device`].
+    pub fn pause(&self) -> Result<Paused<'_>> {
+        let bases = self.vmm.unbind()?;
+        Ok(Paused { guest: self, bases })
+    }
+
     /// The VMM resets the device, and the driver starts over.
     ///
     /// # Errors
@@ -272,7 +281,7 @@ impl EmbeddedGuest {
         for queue in &self.queues {
             queue.restart()?;
         }
-        self.vmm.bind(self.features, &self.ram, &self.queues)
+        self.vmm.bind(self.features, &self.ram, &self.queues, &[])
     }
 
     fn queue(&self, index: usize) -> Result<&Queue> {
@@ -284,6 +293,30 @@ impl EmbeddedGuest {
                 offset: index as u64,
                 len: 1,
             })
+    }
+}
+
+/// A guest whose VM is paused.
+#[derive(Debug)]
+pub struct Paused<'a> {
+    guest: &'a EmbeddedGuest,
+    bases: Vec<u16>,
+}
+
+impl Paused<'_> {
+    /// The VM goes on.
+    ///
+    /// # Errors
+    /// [`Error::Device`].
+    pub fn go_on(self) -> Result<()> {
+        let EmbeddedGuest {
+            vmm,
+            ram,
+            queues,
+            features,
+            ..
+        } = self.guest;
+        vmm.bind(*features, ram, queues, &self.bases)
     }
 }
 

@@ -153,8 +153,14 @@ impl Vmm {
             .map_err(failed("take its configuration"))
     }
 
-    /// A driver binds: features, memory, rings.
-    pub(super) fn bind(&self, features: u64, ram: &Ram, queues: &[Arc<Queue>]) -> Result<()> {
+    /// A driver binds: features, memory, rings. Each ring begins at its base.
+    pub(super) fn bind(
+        &self,
+        features: u64,
+        ram: &Ram,
+        queues: &[Arc<Queue>],
+        bases: &[u16],
+    ) -> Result<()> {
         let mut frontend = self.frontend();
         let features = features | VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits();
         frontend
@@ -165,21 +171,21 @@ impl Vmm {
             .set_mem_table(&[memory])
             .map_err(failed("take the memory table"))?;
         for (index, queue) in queues.iter().enumerate() {
-            start(&mut frontend, index, queue).map_err(failed("start a queue"))?;
+            let base = bases.get(index).copied().unwrap_or(0);
+            start(&mut frontend, index, queue, base).map_err(failed("start a queue"))?;
         }
         Ok(())
     }
 
     /// The driver unbinds, or the VM is rebooted: QEMU sends no reset, but
     /// stops the queues and takes its maps away by itself.
-    pub(super) fn unbind(&self) -> Result<()> {
+    /// A VM that is paused says the same. Returns where the queues are.
+    pub(super) fn unbind(&self) -> Result<Vec<u16>> {
         let frontend = self.frontend();
-        for queue in 0..self.queues {
-            frontend
-                .get_vring_base(queue)
-                .map_err(failed("stop a queue"))?;
-        }
-        Ok(())
+        let base = |queue| frontend.get_vring_base(queue).map(|base| base as u16);
+        (0..self.queues)
+            .map(|queue| base(queue).map_err(failed("stop a queue")))
+            .collect()
     }
 
     /// The VMM resets the device.
@@ -210,11 +216,11 @@ impl Vmm {
     }
 }
 
-fn start(frontend: &mut Frontend, index: usize, queue: &Queue) -> vhost::Result<()> {
+fn start(frontend: &mut Frontend, index: usize, queue: &Queue, base: u16) -> vhost::Result<()> {
     let (size, place) = queue.place();
     let in_vmm = |address: u64| address - RAM_BASE + VMM_BASE;
     frontend.set_vring_num(index, size)?;
-    frontend.set_vring_base(index, 0)?;
+    frontend.set_vring_base(index, base)?;
     frontend.set_vring_addr(
         index,
         &VringConfigData {
