@@ -3,18 +3,20 @@
 use std::fmt;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use landbridge_device::Device;
+use rustix::event::{PollFd, PollFlags, poll};
 use vhost::vhost_user::{Error as Protocol, Listener};
 use vhost_user_backend::{Error as DaemonError, ShutdownHandle, VhostUserDaemon};
 use vm_memory::{GuestMemoryAtomic, GuestMemoryMmap};
 use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
+use super::gate::Gate;
 use super::handler::Handler;
 use super::link::Link;
 use super::private;
@@ -66,6 +68,11 @@ impl Backend {
     }
 
     fn start(&self, listener: UnixListener, claim: Claim) -> Result<Connection> {
+        let (vmm, _) = accept(&listener).map_err(|error| Error::host("accept a VMM", error))?;
+        let (listener, served) =
+            private::listener().map_err(|error| Error::host("connect to itself", error))?;
+        let gate =
+            Gate::between(vmm, served).map_err(|error| Error::host("pass messages on", error))?;
         let memory = GuestMemoryAtomic::new(GuestMemoryMmap::new());
         let handler = Arc::new(Handler::new(Arc::clone(&self.device), self.link.clone()));
         let mut workers = Workers::start(handler, memory)?;
@@ -75,6 +82,7 @@ impl Backend {
             .spawn(move || {
                 let end = workers.wait();
                 drop(workers);
+                drop(gate);
                 drop(claim);
                 end
             })
@@ -83,6 +91,20 @@ impl Backend {
             shutdown,
             supervisor: Some(supervisor),
         })
+    }
+}
+
+/// Waits for the next VMM, whether the listener does so by itself or not.
+fn accept(listener: &UnixListener) -> io::Result<(UnixStream, SocketAddr)> {
+    loop {
+        match listener.accept() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let mut polled = [PollFd::new(listener, PollFlags::IN)];
+                rustix::io::retry_on_intr(|| poll(&mut polled, None))?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            accepted => return accepted,
+        }
     }
 }
 

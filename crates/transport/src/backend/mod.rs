@@ -23,6 +23,7 @@
 
 pub mod chain;
 mod connection;
+mod gate;
 mod handler;
 mod link;
 mod memory;

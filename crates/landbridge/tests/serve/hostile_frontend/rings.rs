@@ -24,7 +24,6 @@ const GOOD: Ring = Ring {
 fn rings_that_cannot_be() {
     let mut scene = Scene::new();
     let file = sealed(REGION.size);
-    let end = REGION.user + REGION.size;
     for (what, why, ring) in [
         ("an empty ring", "out of range", Ring { size: 0, ..GOOD }),
         (
@@ -52,36 +51,6 @@ fn rings_that_cannot_be() {
                 ..GOOD
             },
         ),
-        ("rings at address 0", "memory", Ring { user: 0, ..GOOD }),
-        (
-            "rings past the memory",
-            "memory",
-            Ring { user: end, ..GOOD },
-        ),
-        (
-            "rings that end outside",
-            "memory",
-            Ring {
-                user: end - 16,
-                ..GOOD
-            },
-        ),
-        (
-            "rings that wrap",
-            "memory",
-            Ring {
-                user: u64::MAX - 15,
-                ..GOOD
-            },
-        ),
-        (
-            "misaligned rings",
-            "a message that",
-            Ring {
-                user: REGION.user + 1,
-                ..GOOD
-            },
-        ),
     ] {
         scene.refuses(what, why, |frontend| {
             frontend.negotiate();
@@ -92,17 +61,43 @@ fn rings_that_cannot_be() {
     }
 }
 
-/// What is only wrong when it is used: the queue rests.
+/// What is only wrong when it is used, or where the driver put it: the queue
+/// rests. A VMM passes on what a driver says, and may not survive that the
+/// connection ends over it.
 #[test]
 fn rings_that_lead_nowhere() {
     let mut scene = Scene::new();
     let file = sealed(REGION.size);
+    let end = REGION.user + REGION.size;
     for (what, ring) in [
         ("a size that is no power of two", Ring { size: 3, ..GOOD }),
         (
             "a base beyond the ring",
             Ring {
                 base: u32::MAX,
+                ..GOOD
+            },
+        ),
+        ("rings at address 0", Ring { user: 0, ..GOOD }),
+        ("rings past the memory", Ring { user: end, ..GOOD }),
+        (
+            "rings that end outside",
+            Ring {
+                user: end - 16,
+                ..GOOD
+            },
+        ),
+        (
+            "rings that wrap",
+            Ring {
+                user: u64::MAX - 15,
+                ..GOOD
+            },
+        ),
+        (
+            "misaligned rings",
+            Ring {
+                user: REGION.user + 1,
                 ..GOOD
             },
         ),
