@@ -16,6 +16,7 @@ pub mod desk;
 pub mod echo;
 pub mod exporters;
 pub mod kvm_guest;
+pub mod naked;
 pub mod nested;
 pub mod pairs;
 pub mod report;

@@ -12,6 +12,8 @@ pub enum Restart {
     /// At once, as if somebody pressed the button
     /// (Documentation/admin-guide/sysrq.rst, 'b').
     Hard,
+    /// By a panic (the same, 'c'); the lab's kernels restart after one.
+    Panic,
 }
 
 /// Restarts the machine; its scenario must have said that it would.
@@ -22,6 +24,7 @@ pub fn restart(how: Restart) -> anyhow::Result<()> {
     match how {
         Restart::Orderly => reboot(RebootCommand::Restart)?,
         Restart::Hard => std::fs::write("/proc/sysrq-trigger", "b")?,
+        Restart::Panic => std::fs::write("/proc/sysrq-trigger", "c")?,
     }
     std::thread::sleep(Duration::from_secs(10));
     anyhow::bail!("the machine goes on")

@@ -209,6 +209,37 @@ impl Desk {
         serde_json::from_str(&answer.printed).context("the monitor's answer")
     }
 
+    /// Has this machine paused by its monitor for a while. Returns what the first
+    /// GPU shows in the pause, and what the status says then.
+    ///
+    /// # Errors
+    /// When the machine has no monitor, or there is no picture.
+    pub fn pause(&mut self, pause: Duration) -> Result<(Shot, Value)> {
+        let milliseconds = pause.as_millis() as u64;
+        let (answer, rgb) = self.ask(&Question::Pause { milliseconds })?;
+        let status = serde_json::from_str(&answer.printed)?;
+        let size = answer.size;
+        Ok((Shot { size, rgb }, status))
+    }
+
+    /// Which of these buffers the daemon still has, after a moment in which it may
+    /// give them back.
+    ///
+    /// # Errors
+    /// When there is no status.
+    pub fn stayed(&mut self, before: &[u64]) -> Result<Vec<u64>> {
+        let stayed = |status: &Value| -> Vec<u64> {
+            let now = buffers(status);
+            before
+                .iter()
+                .copied()
+                .filter(|it| now.contains(it))
+                .collect()
+        };
+        let status = self.status_when(|status| stayed(status).is_empty())?;
+        Ok(stayed(&status))
+    }
+
     /// Has the desk keep something in mind: it outlives a restart of the
     /// machine, which the scenario's process does not.
     ///
@@ -291,6 +322,15 @@ impl Desk {
         self.port.read_exact(&mut bytes)?;
         Ok((answer, bytes))
     }
+}
+
+/// The buffers that a status lists, by number. No number is used twice.
+#[must_use]
+pub fn buffers(status: &Value) -> Vec<u64> {
+    let buffers = status["buffers"].as_array().into_iter().flatten();
+    buffers
+        .filter_map(|buffer| buffer["buffer"].as_u64())
+        .collect()
 }
 
 /// What a status lists though no driver is there.

@@ -67,6 +67,21 @@ pub const SERVE_FEW_MAPS: &[&str] = &[
     concat!(env!("CARGO_MANIFEST_DIR"), "/few-maps.toml"),
 ];
 
+/// How two GPUs are served for `landbridge_hostile::layout`.
+pub const SERVE_HOSTILE: &[&str] = &[
+    "serve",
+    "--gpu",
+    "{run}/gpu0",
+    "--gpu",
+    "{run}/gpu1",
+    "--control",
+    "{run}/control",
+    "--outputs",
+    "640x480,1920x1080",
+    "--config",
+    concat!(env!("CARGO_MANIFEST_DIR"), "/hostile.toml"),
+];
+
 /// How two GPUs of two outputs each are served.
 pub const SERVE_TWO: &[&str] = &[
     "serve",
@@ -173,6 +188,32 @@ pub const GPU: Device = Device::new(
          virtio-id=16,num_vqs=2,vq_size=256,config_size=24,bus=landbridge-port0",
     ],
 );
+
+/// One GPU, in a machine whose memory above 4 GiB is the 32 MiB of
+/// `landbridge_hostile::layout`, which its kernel leaves alone.
+pub const HOSTILE_GPU: Device = Device {
+    kernel_args: &["memmap=32M$4G"],
+    ..Device::new(
+        "landbridge-hostile-gpu",
+        &[
+            "-machine",
+            "q35,memory-backend=landbridge-ram,max-ram-below-4g=1G",
+            "-m",
+            "1056M",
+            "-object",
+            "memory-backend-memfd,id=landbridge-ram,size=1056M,share=on",
+            "-vga",
+            "none",
+            "-chardev",
+            "socket,id=landbridge-char0,path={run}/gpu0",
+            "-device",
+            "pcie-root-port,id=landbridge-port0,chassis=200",
+            "-device",
+            "vhost-user-test-device-pci,id=landbridge-gpu0,chardev=landbridge-char0,\
+             virtio-id=16,num_vqs=2,vq_size=256,config_size=24,bus=landbridge-port0",
+        ],
+    )
+};
 
 /// A second GPU beside [`GPU`].
 pub const SECOND_GPU: Device = Device::new(

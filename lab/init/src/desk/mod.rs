@@ -13,7 +13,7 @@ mod monitor;
 mod program;
 mod work;
 
-pub use client::{Desk, Ran, Shot};
+pub use client::{Desk, Ran, Shot, buffers};
 pub use program::run;
 
 use landbridge_inspect::MapInfo;
@@ -64,6 +64,9 @@ enum Question {
         command: String,
         arguments: serde_json::Value,
     },
+    /// Pause the machine for this many milliseconds, and say what is shown and
+    /// listed meanwhile.
+    Pause { milliseconds: u64 },
     /// Keep something in mind.
     Remember { what: serde_json::Value },
     /// Say what was to be kept in mind.

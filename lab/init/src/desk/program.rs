@@ -102,6 +102,9 @@ impl Program {
                 let arguments = serde_json::from_str(&self.at(&arguments.to_string()))?;
                 answer.printed = self.monitor()?.run(command, &arguments)?.to_string();
             }
+            Question::Pause { milliseconds } => {
+                (answer, bytes) = self.pause(Duration::from_millis(*milliseconds))?;
+            }
             Question::Remember { what } => self.remembered = what.clone(),
             Question::Recall => answer.printed = self.remembered.to_string(),
             Question::PretendQemu => {
@@ -150,6 +153,24 @@ impl Program {
             None => Monitor::connect(&self.folder.join("qmp"))?,
         };
         Ok(self.monitor.insert(monitor))
+    }
+
+    /// Pauses the machine, and lets it go on whatever comes in between.
+    fn pause(&mut self, pause: Duration) -> Result<(Answer, Vec<u8>)> {
+        let nothing = serde_json::json!({});
+        self.monitor()?.run("stop", &nothing)?;
+        std::thread::sleep(pause);
+        let seen = self
+            .landbridge(&["status", "--json", "--control", CONTROL])
+            .and_then(|printed| Ok((printed, self.screenshot(0, 0)?)));
+        self.monitor()?.run("cont", &nothing)?;
+        let (printed, (size, rgb)) = seen?;
+        let answer = Answer {
+            printed,
+            size,
+            ..Answer::default()
+        };
+        Ok((answer, rgb))
     }
 
     fn at(&self, text: &str) -> String {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::checks::{Checks, KnownWarning};
-use crate::desk::Desk;
 use crate::desk::machine::{GPU, MODULE, ONE, PORT};
+use crate::desk::{Desk, buffers};
 use crate::scenario::{Expect, Needs, Scenario, Storey};
 use crate::virtgpu::{Blob, Card, Picture};
 
@@ -57,10 +57,11 @@ fn body(checks: &mut Checks) -> Result<()> {
             &None,
         );
         let virtio = card.virtio().to_owned();
+        let before = buffers(&desk.status()?);
         Card::unbind(&virtio)?;
-        let left = desk.left()?;
-        checks.equal(&format!("life {life} leaves nothing"), &left, &Vec::new());
         Card::bind(&virtio)?;
+        let stayed = desk.stayed(&before)?;
+        checks.equal(&format!("life {life} leaves nothing"), &stayed, &Vec::new());
         // With its program, or before: the next driver is there already.
         drop((memory, card));
     }

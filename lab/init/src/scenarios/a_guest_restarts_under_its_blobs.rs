@@ -10,14 +10,14 @@ use serde_json::Value;
 use crate::boot::{Restart, restart};
 use crate::checks::Checks;
 use crate::desk::machine::{GPU, MODULE, ONE, PORT};
-use crate::desk::{Desk, Held};
+use crate::desk::{Desk, Held, buffers};
 use crate::scenario::{Expect, Needs, Scenario, Storey};
 use crate::sys::memory::{Map, PAGE};
 use crate::virtgpu::{Blob, Card, Picture};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "a_guest_restarts_under_its_blobs",
-    claim: "after a restart, hard or orderly, the GPU works again and holds nothing of before",
+    claim: "after a restart, hard, orderly or by a panic, the GPU works again and holds nothing of before",
     storey: Storey::Guest,
     needs: Needs {
         modules: &[MODULE],
@@ -32,7 +32,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     body,
 };
 
-const SHORT: u32 = 3;
+const SHORT: u32 = 4;
 const LONG: u32 = 30;
 
 /// How many blobs are mapped when the guest restarts.
@@ -93,8 +93,9 @@ fn body(checks: &mut Checks) -> Result<()> {
     past.lives += 1;
     past.buffers = buffers(&desk.status()?);
     desk.remember(serde_json::to_value(&past)?)?;
-    restart(match life % 2 {
+    restart(match life % 3 {
         0 => Restart::Hard,
+        1 => Restart::Panic,
         _ => Restart::Orderly,
     })
 }
@@ -122,11 +123,4 @@ fn use_it(checks: &mut Checks, desk: &mut Desk, card: &Card, life: u32) -> Resul
     let mapped = desk.status()?["devices"][0]["maps"].clone();
     checks.equal("all blobs are in the window", &mapped, &maps.len().into());
     Ok(maps)
-}
-
-fn buffers(status: &Value) -> Vec<u64> {
-    let buffers = status["buffers"].as_array().into_iter().flatten();
-    buffers
-        .filter_map(|buffer| buffer["buffer"].as_u64())
-        .collect()
 }

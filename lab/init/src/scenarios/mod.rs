@@ -3,6 +3,7 @@
 mod a_buffer_that_comes_back_is_itself;
 mod a_console_of_a_stock_guest_is_in_the_screenshot;
 mod a_crash_is_a_failure;
+mod a_daemon_is_restarted_again_and_again;
 mod a_dma_buf_is_not_populated_but_touched;
 mod a_dma_buf_of_the_host_is_a_blob_under_kvm;
 mod a_driver_comes_and_goes;
@@ -20,11 +21,13 @@ mod a_guest_restarts_under_its_blobs;
 mod a_hang_is_a_failure;
 mod a_hole_punched_under_a_udmabuf_splits_it;
 mod a_host_blob_is_the_same_bytes_on_both_sides;
+mod a_hostile_driver_gets_exact_answers;
 mod a_kernel_panic_is_a_failure;
 mod a_killed_machine_is_a_failure;
 mod a_machine_boots_with_real_exporters;
 mod a_nested_guest_boots_under_kvm;
 mod a_partial_mapping_of_shmem_gem_shows_the_wrong_page;
+mod a_paused_vm_goes_on_where_it_was;
 mod a_stock_guest_shows_a_picture_on_our_device;
 mod a_udmabuf_past_its_limits_is_refused;
 mod a_vm_survives_its_daemon;
@@ -119,6 +122,9 @@ const SINGLE: &[Scenario] = &[
     a_gpu_is_unplugged_and_plugged_in_again::SCENARIO,
     two_gpus_drive_four_displays::SCENARIO,
     a_vm_survives_its_daemon::SCENARIO,
+    a_daemon_is_restarted_again_and_again::SCENARIO,
+    a_paused_vm_goes_on_where_it_was::SCENARIO,
+    a_hostile_driver_gets_exact_answers::SCENARIO,
     foreign_buffers_are_shown_in_place::SCENARIO,
     pairs_of_exporter_and_importer_are_as_the_kernel_says::SCENARIO,
     a_dma_buf_of_the_host_is_a_blob_under_kvm::SCENARIO,

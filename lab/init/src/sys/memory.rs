@@ -15,7 +15,7 @@ pub const PAGE: usize = 4096;
 /// A mapping that may be of anything, whole or not.
 #[derive(Debug)]
 pub struct Map {
-    start: *mut u8,
+    pub(super) start: *mut u8,
     len: usize,
 }
 

@@ -11,6 +11,7 @@ pub mod ioctl;
 pub mod kvm;
 pub mod memory;
 pub mod privileges;
+pub mod registers;
 pub mod v4l2;
 pub mod vfio;
 

@@ -10,6 +10,7 @@ mod call;
 mod card;
 mod cursor;
 mod fence;
+mod flips;
 mod kms;
 mod picture;
 mod wire;
@@ -19,5 +20,6 @@ pub use blob::{
 };
 pub use card::Card;
 pub use fence::Submission;
+pub use flips::Flips;
 pub use kms::{Connector, Mode, Screen};
 pub use picture::Picture;
