@@ -1,4 +1,5 @@
-//! `cargo xtask model`: the exchange under a model checker.
+//! `cargo xtask model`: the exchange under a model checker, and what takes no lock
+//! under another.
 //!
 //! The same cases as a test run has, with many more orders of each.
 
@@ -29,6 +30,12 @@ impl Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    // All orders that the memory model allows: there is no number to choose.
+    must_succeed(
+        cargo()
+            .args(["test", "--package", "landbridge-dmabuf"])
+            .args(["--features", "model", "--lib", "slot::model"]),
+    )?;
     must_succeed(
         cargo()
             .args(["test", "--package", "landbridge-exchange"])

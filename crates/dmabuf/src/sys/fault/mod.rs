@@ -12,24 +12,19 @@
 //! one that was there.
 #![expect(unsafe_code, reason = "handles a signal and replaces mappings in it")]
 
+mod slot;
+
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::error::{Error, Result};
+use crate::sys::fault::slot::{Range, Slot};
 
 /// Slots in a chunk; a chunk is never freed, but its slots are used again.
 const SLOTS: usize = 64;
-
-/// One watched range; free while `start` is 0.
-#[derive(Debug, Default)]
-struct Slot {
-    start: AtomicUsize,
-    len: AtomicUsize,
-    lost: AtomicBool,
-}
 
 struct Chunk {
     slots: [Slot; SLOTS],
@@ -59,24 +54,23 @@ impl Watch {
     pub(crate) unsafe fn over(start: *mut u8, len: usize) -> Result<Self> {
         install()?;
         let _taking = TAKING.lock().unwrap_or_else(PoisonError::into_inner);
-        let free = slots().find(|slot| slot.start.load(Ordering::Relaxed) == 0);
-        let slot = free.unwrap_or_else(grow);
-        slot.lost.store(false, Ordering::Relaxed);
-        slot.len.store(len, Ordering::Relaxed);
-        slot.start
-            .store(start.expose_provenance(), Ordering::Release);
+        let slot = slots().find(|slot| slot.is_free()).unwrap_or_else(grow);
+        slot.take(Range {
+            start: start.expose_provenance(),
+            len,
+        });
         Ok(Self { slot })
     }
 
     /// Whether the memory went away.
     pub(crate) fn lost(&self) -> bool {
-        self.slot.lost.load(Ordering::Acquire)
+        self.slot.lost()
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.slot.start.store(0, Ordering::Release);
+        self.slot.free();
     }
 }
 
@@ -144,12 +138,11 @@ extern "C" fn on_sigbus(signal: libc::c_int, info: *mut libc::siginfo_t, context
 /// Replaces the watched range around `address`, if there is one.
 fn blank_around(address: usize) -> bool {
     let found = slots().find_map(|slot| {
-        let start = slot.start.load(Ordering::Acquire);
-        let len = slot.len.load(Ordering::Relaxed);
-        let within = start != 0 && (start..start.saturating_add(len)).contains(&address);
-        within.then_some((slot, start, len))
+        // That of this address is in use, so it does not change meanwhile.
+        let range = slot.range().filter(|range| range.contains(address))?;
+        Some((slot, range))
     });
-    let Some((slot, start, len)) = found else {
+    let Some((slot, Range { start, len })) = found else {
         return false;
     };
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | libc::MAP_NORESERVE;
@@ -163,7 +156,7 @@ fn blank_around(address: usize) -> bool {
     if blank == libc::MAP_FAILED {
         return false;
     }
-    slot.lost.store(true, Ordering::Release);
+    slot.lose();
     true
 }
 
