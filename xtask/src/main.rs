@@ -1,5 +1,7 @@
 //! Developer commands, run as `cargo xtask COMMAND`: one file each.
 
+#[cfg(test)]
+mod architecture;
 mod clip;
 mod lab;
 mod model;
