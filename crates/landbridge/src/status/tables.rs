@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use comfy_table::Table;
 
-use crate::control::status::{BufferStatus, DeviceStatus, GuestStatus, ShareStatus, Status};
+use crate::control::status::{
+    BufferStatus, DeviceMemoryStatus, DeviceStatus, GuestStatus, ShareStatus, Status,
+};
 use crate::serve::settings::Size;
 use crate::terminal::{plain, table};
 
@@ -20,6 +22,7 @@ pub(super) fn of(status: &Status) -> String {
         Some(guests(&status.guests)),
         buffers(&status.buffers),
         shares(&status.shares),
+        device_memory(&status.device_memory),
     ];
     // Writing to a string does not fail.
     for table in tables.into_iter().flatten() {
@@ -202,6 +205,20 @@ fn shares(shares: &[ShareStatus]) -> Option<Table> {
     (!table.is_empty()).then_some(table)
 }
 
+/// What the kernel's dmem controller says, where there is one.
+fn device_memory(regions: &[DeviceMemoryStatus]) -> Option<Table> {
+    let mut table = table(&["device memory (dmem)", "holds", "of"]);
+    for region in regions {
+        let limit = region.limit.map(|limit| Size(limit).to_string());
+        table.add_row([
+            plain(&region.region).to_string(),
+            Size(region.used).to_string(),
+            limit.unwrap_or_else(|| "any".to_owned()),
+        ]);
+    }
+    (!table.is_empty()).then_some(table)
+}
+
 /// Who owns the memory, and what there is to say about it.
 fn exporter(buffer: &BufferStatus) -> String {
     match &buffer.note {
@@ -218,6 +235,21 @@ mod tests {
     #[test]
     fn an_empty_program_has_a_status_too() {
         assert!(of(&Status::default()).contains("0 bytes copied"));
+    }
+
+    #[test]
+    fn what_the_kernel_charges_is_shown() {
+        let status = Status {
+            device_memory: vec![DeviceMemoryStatus {
+                region: "drm/0000:03:00.0/vram0".to_owned(),
+                used: 8192,
+                limit: None,
+            }],
+            ..Status::default()
+        };
+        let text = of(&status);
+        assert!(text.contains("vram0") && text.contains("8KiB"), "{text}");
+        assert!(!of(&Status::default()).contains("dmem"));
     }
 
     #[test]

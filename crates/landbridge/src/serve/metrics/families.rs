@@ -9,7 +9,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::control::status::{ChargeStatus, DeviceStatus, Status};
+use crate::control::status::{ChargeStatus, DeviceMemoryStatus, DeviceStatus, Status};
 
 /// The status in the text format of OpenMetrics.
 pub(super) fn text(status: &Status) -> Result<String, fmt::Error> {
@@ -133,6 +133,20 @@ impl Collector for Snapshot {
             "guest_limit",
             "What a guest may hold",
             |it| it.limit,
+        )?;
+        regions(
+            &mut encoder,
+            status,
+            "kernel_device_memory_used",
+            "Device memory that the kernel charges the program's control group",
+            |it| Some(it.used),
+        )?;
+        regions(
+            &mut encoder,
+            status,
+            "kernel_device_memory_limit",
+            "Device memory that the kernel allows it, where there is a limit",
+            |it| it.limit,
         )
     }
 }
@@ -185,6 +199,23 @@ fn charges(
     Ok(())
 }
 
+fn regions(
+    encoder: &mut DescriptorEncoder<'_>,
+    status: &Status,
+    name: &str,
+    help: &str,
+    value: fn(&DeviceMemoryStatus) -> Option<u64>,
+) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for region in &status.device_memory {
+        if let Some(value) = value(region) {
+            let labels = [("region", region.region.clone())];
+            gauge(value).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,13 +243,20 @@ mod tests {
                     limit: u64::MAX,
                 }],
             }],
+            device_memory: vec![DeviceMemoryStatus {
+                region: "drm/0000:03:00.0/vram0".to_owned(),
+                used: 8192,
+                limit: None,
+            }],
             ..Status::default()
         };
         let text = text(&status).unwrap();
+        assert!(!text.contains("kernel_device_memory_limit{"), "{text}");
         for line in [
             "# TYPE landbridge_device_commands counter",
             r#"landbridge_device_commands_total{device="0",guest="vm \"one\""} 5"#,
             r#"landbridge_device_commands_total{device="1",guest="vm \"one\""} 6"#,
+            r#"landbridge_kernel_device_memory_used{region="drm/0000:03:00.0/vram0"} 8192"#,
             r#"landbridge_guest_used{guest="vm",of="buffers"} 3"#,
             r#"landbridge_guest_limit{guest="vm",of="buffers"} 9223372036854775807"#,
         ] {
