@@ -99,6 +99,12 @@ impl Buffer {
         }))
     }
 
+    /// How many clones of it there are, this one among them: nobody who has none
+    /// can do anything to it.
+    pub fn handles(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+
     /// Its number in the exchange.
     pub fn id(&self) -> BufferId {
         self.0.id

@@ -3,8 +3,8 @@
 //! To map and to unmap are trips to the VMM, which cost it far more than
 //! anything else in a blob's life. So a blob that the guest unmaps stays in the
 //! window for as long as nobody wants its place. If the guest destroys it, the
-//! next blob of its size gets its memory, emptied, and is mapped already where
-//! the guest's driver maps it as a rule: where the last one was.
+//! next one of its size that the guest maps there for the first time gets its
+//! memory, emptied, in place of its own, which nobody has touched.
 //!
 //! Only for memory of the device's own that nobody but the guest can find: see
 //! [`Core::may_idle`](crate::core::Core::may_idle). To its guest an idle map
@@ -70,15 +70,6 @@ impl Idle {
                 map.owner = None;
             }
         }
-    }
-
-    /// Takes out what a new blob of this size may have. A driver fills its window
-    /// from below, so the lowest.
-    pub(crate) fn take_for(&mut self, size: u64) -> Option<IdleMap> {
-        let fits = |map: &IdleMap| map.owner.is_none() && map.buffer().size() == size;
-        let all = self.maps.iter().enumerate().filter(|(_, map)| fits(map));
-        let (index, _) = all.min_by_key(|(_, map)| map.offset)?;
-        Some(self.maps.remove(index))
     }
 
     /// Takes out what is of this resource, and what is in its way at `offset`.

@@ -64,6 +64,8 @@ pub(crate) struct Resource {
     pub(crate) kind: Kind,
     pub(crate) backing: Option<Backing>,
     pub(crate) place: Place,
+    /// The guest has mapped it: there may be something in it.
+    pub(crate) was_mapped: bool,
     /// The host memory, mapped for transfers.
     pub(crate) view: Option<Arc<CpuImport>>,
     /// The scanout that last showed the resource, and its attachment: a guest
@@ -130,14 +132,14 @@ impl Resources {
         Ok(())
     }
 
-    /// Adds a resource under a free id, and returns its serial.
+    /// Adds a resource under a free id.
     pub(crate) fn insert(
         &mut self,
         id: u32,
         kind: Kind,
         backing: Option<Backing>,
         bounds: &Bounds,
-    ) -> Result<u64, Error> {
+    ) -> Result<(), Error> {
         self.check_free(id, bounds)?;
         let serial = self.next;
         self.next += 1;
@@ -146,11 +148,12 @@ impl Resources {
             kind,
             backing,
             place: Place::None,
+            was_mapped: false,
             view: None,
             seen: None,
         };
         self.resources.insert(id, resource);
-        Ok(serial)
+        Ok(())
     }
 
     pub(crate) fn get(&self, id: u32) -> Result<&Resource, Error> {

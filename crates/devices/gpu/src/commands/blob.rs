@@ -17,7 +17,6 @@ use landbridge_protocol_gpu::{BlobFlags, BlobMem, Features, ResourceCreateBlob, 
 use crate::backing::Backing;
 use crate::commands::Call;
 use crate::error::Error;
-use crate::idle::IdleMap;
 use crate::resources::Kind;
 
 /// Makes a blob.
@@ -38,13 +37,10 @@ pub(crate) fn create(call: Call<'_>, create: &ResourceCreateBlob<'_>) -> Result<
             size: create.size,
             flags,
         },
-        BlobMem::Host3d if create.blob_id == 0 && call.core.may_idle(flags) => {
-            return idling(call, create);
-        }
         BlobMem::Host3d => Kind::Host {
             buffer: host_memory(call, create)?,
             flags,
-            idles: false,
+            idles: create.blob_id == 0 && call.core.may_idle(flags),
         },
         BlobMem::Host3dGuest => Kind::Shadowed {
             buffer: call.core.allocate("virtio-gpu blob", create.size)?,
@@ -55,51 +51,6 @@ pub(crate) fn create(call: Call<'_>, create: &ResourceCreateBlob<'_>) -> Result<
     let bounds = &call.core.config.bounds;
     call.state()?.resources.insert(id, kind, backing, bounds)?;
     Ok(Response::OkNoData)
-}
-
-/// A host blob whose map may be idle: where one of its size is, its memory.
-fn idling(call: Call<'_>, create: &ResourceCreateBlob<'_>) -> Result<Response, Error> {
-    let idle = call.state()?.idle.take_for(create.size);
-    let renewed = idle.and_then(|idle| renew(call, idle));
-    let (buffer, idle) = match renewed {
-        Some((buffer, idle)) => (buffer, Some(idle)),
-        None => (host_memory(call, create)?, None),
-    };
-    let kind = Kind::Host {
-        buffer,
-        flags: create.flags,
-        idles: true,
-    };
-    let config = &call.core.config;
-    let mut state = call.state()?;
-    let id = create.resource_id;
-    let serial = state.resources.insert(id, kind, None, &config.bounds)?;
-    let surplus = idle.map(|idle| {
-        let owner = Some(serial);
-        state.idle.add(IdleMap { owner, ..idle }, config.idle_maps)
-    });
-    drop(state);
-    drop(surplus);
-    Ok(Response::OkNoData)
-}
-
-/// A new buffer in the memory of an idle map, which becomes its.
-fn renew(call: Call<'_>, mut idle: IdleMap) -> Option<(Buffer, IdleMap)> {
-    let (exchange, tenant) = (&call.core.exchange, call.core.tenant());
-    let renewed = exchange.renew(idle.buffer(), tenant).and_then(|buffer| {
-        let Some(buffer) = buffer else {
-            return Ok(None);
-        };
-        let handed_over = idle.mapping.hand_over(&buffer, tenant)?;
-        Ok(handed_over.then_some(buffer))
-    });
-    match renewed {
-        Ok(buffer) => Some((buffer?, idle)),
-        Err(error) => {
-            tracing::debug!(%error, "an idle map can't be used again");
-            None
-        }
-    }
 }
 
 /// New memory, or what the host offers.

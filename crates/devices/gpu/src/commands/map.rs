@@ -17,8 +17,8 @@ use crate::resources::{Kind, Place};
 /// Maps a host blob and tells the guest how to map its end.
 pub(crate) fn map(call: Call<'_>, map: ResourceMapBlob) -> Result<Response, Error> {
     let id = map.resource_id;
-    let (serial, buffer) = reserve(call, id)?;
-    let idle = take_idle(call, serial, map.offset, &buffer);
+    let (serial, buffer, fresh) = reserve(call, id)?;
+    let idle = take_idle(call, (serial, fresh), map.offset, &buffer);
     let mapped = match idle {
         Some(mapping) => describe(id, mapping),
         None => ask(call, id, &buffer, map.offset),
@@ -30,10 +30,18 @@ pub(crate) fn map(call: Call<'_>, map: ResourceMapBlob) -> Result<Response, Erro
     let resource = state.resources.same(id, serial)?;
     match mapped {
         Ok((mapping, caching)) => {
+            resource.was_mapped = true;
+            let mapped = mapping.attachment().buffer().clone();
+            let own = match &mut resource.kind {
+                Kind::Host { buffer, .. } => std::mem::replace(buffer, mapped),
+                _ => mapped,
+            };
             resource.place = Place::Mapped {
                 offset: map.offset,
                 mapping,
             };
+            drop(state);
+            drop((own, buffer));
             Ok(Response::OkMapInfo(caching))
         }
         Err(error) => {
@@ -43,15 +51,21 @@ pub(crate) fn map(call: Call<'_>, map: ResourceMapBlob) -> Result<Response, Erro
     }
 }
 
-/// Marks a blob that may be mapped as busy.
-fn reserve(call: Call<'_>, id: u32) -> Result<(u64, Buffer), Error> {
+/// Marks a blob that may be mapped as busy. Says whether it may get other memory:
+/// there is nothing in its own, and nobody has it.
+fn reserve(call: Call<'_>, id: u32) -> Result<(u64, Buffer, bool), Error> {
     let unfit = |reason| Error::Unfit {
         resource: id,
         reason,
     };
     let mut state = call.state()?;
     let resource = state.resources.get_mut(id)?;
-    let Kind::Host { buffer, flags, .. } = &resource.kind else {
+    let Kind::Host {
+        buffer,
+        flags,
+        idles,
+    } = &resource.kind
+    else {
         return Err(unfit("only a host blob can be mapped"));
     };
     if !flags.contains(BlobFlags::MAPPABLE) {
@@ -61,23 +75,50 @@ fn reserve(call: Call<'_>, id: u32) -> Result<(u64, Buffer), Error> {
         return Err(unfit("it is mapped already"));
     }
     let buffer = buffer.clone();
+    let untouched = *idles && !resource.was_mapped;
+    // The resource's, and ours.
+    let fresh = untouched && buffer.handles() == 2 && buffer.check_there().is_ok();
     resource.place = Place::Busy;
-    Ok((resource.serial, buffer))
+    Ok((resource.serial, buffer, fresh))
 }
 
-/// The resource's idle map, if it is where the guest wants it. All others that
-/// are in the way go.
-fn take_idle(call: Call<'_>, serial: u64, offset: u64, buffer: &Buffer) -> Option<WindowMapping> {
-    let taken = call
-        .state()
-        .ok()?
-        .idle
-        .take_at(serial, offset, buffer.size());
+/// An idle map that is where the guest wants one: the resource's own or, for a
+/// fresh one, that of a blob of its size that is gone. All others that are in the
+/// way go.
+fn take_idle(
+    call: Call<'_>,
+    (serial, fresh): (u64, bool),
+    offset: u64,
+    buffer: &Buffer,
+) -> Option<WindowMapping> {
+    let len = buffer.size();
+    let taken = call.state().ok()?.idle.take_at(serial, offset, len);
     // Those that don't serve are unmapped as they are dropped.
     taken.into_iter().find_map(|idle| {
-        let serves = idle.owner == Some(serial) && idle.offset == offset;
-        (serves && idle.mapping.is_mapped()).then_some(idle.mapping)
+        let there = idle.offset == offset && idle.mapping.is_mapped();
+        match idle.owner {
+            Some(owner) => (there && owner == serial).then_some(idle.mapping),
+            None if there && fresh && idle.buffer().size() == len => renew(call, idle.mapping),
+            None => None,
+        }
     })
+}
+
+/// The same map, of a new buffer in the same memory.
+fn renew(call: Call<'_>, mut mapping: WindowMapping) -> Option<WindowMapping> {
+    let (exchange, tenant) = (&call.core.exchange, call.core.tenant());
+    let old = mapping.attachment().buffer().clone();
+    let renewed = exchange.renew(&old, tenant).and_then(|new| match new {
+        Some(new) => mapping.hand_over(&new, tenant),
+        None => Ok(false),
+    });
+    match renewed {
+        Ok(done) => done.then_some(mapping),
+        Err(error) => {
+            tracing::debug!(%error, "an idle map can't be used again");
+            None
+        }
+    }
 }
 
 fn ask(
