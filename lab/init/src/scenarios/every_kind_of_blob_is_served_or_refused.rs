@@ -90,9 +90,12 @@ impl Scene {
         Picture::new(width, height, self.pictures)
     }
 
-    /// What the device has of a blob: it hears of it a moment later.
-    fn resource(&mut self, made: Made) -> Result<Value> {
-        let status = self.desk.status_when(|it| listed(it, made).is_some())?;
+    /// What the device has of a blob: it hears of it a moment later, and of its
+    /// being for other devices at last.
+    fn resource(&mut self, made: Made, for_others: bool) -> Result<Value> {
+        let status = self.desk.status_when(|it| {
+            listed(it, made).is_some_and(|it| !for_others || it["uuid"].is_string())
+        })?;
         Ok(listed(&status, made).cloned().unwrap_or_default())
     }
 
@@ -190,7 +193,7 @@ fn row(checks: &mut Checks, scene: &mut Scene, memory: u32, flags: u32) -> Resul
         &scene.card.info(made.handle)?,
         &(made.resource, memory),
     );
-    let resource = scene.resource(made)?;
+    let resource = scene.resource(made, flags & CROSS_DEVICE != 0)?;
     let kind = match memory {
         GUEST => "guest blob",
         HOST3D => "host blob",
@@ -298,7 +301,7 @@ fn by_the_device(checks: &mut Checks, scene: &mut Scene) -> Result<()> {
         after >= before + 2,
         format!("{before}, then {after}"),
     );
-    let gone = scene.resource(made)?;
+    let gone = scene.resource(made, false)?;
     checks.equal("and kept nothing", &gone, &Value::Null);
     scene.card.close(made.handle)?;
     let made = scene.card.blob(blob)?;
