@@ -52,9 +52,9 @@ const SILENCE: Duration = Duration::from_millis(150);
 fn body(checks: &mut Checks) -> Result<()> {
     checks.excuse(LEAKS);
     let mut desk = Desk::open()?;
-    let bystander = Card::open(1)?;
+    let bystander = Arc::new(Card::open(1)?);
     let start = (desk.daemon()?, desk.vmm()?);
-    let flips = Flips::start(Arc::new(bystander))?;
+    let flips = Flips::start(Arc::clone(&bystander))?;
     let mut device = Naked::take(first()?.virtio())?;
     for round in 0..checks.rounds(SHORT, LONG) {
         table(checks, &mut device, round)?;
@@ -70,6 +70,7 @@ fn body(checks: &mut Checks) -> Result<()> {
     let picture = flips.end()?;
     let difference = desk.screenshot(1, 0)?.difference(picture);
     checks.equal("the other GPU shows its picture", &difference, &None);
+    drop(bystander);
     let end = (desk.daemon()?, desk.vmm()?);
     checks.equal("QEMU lives", &end.1.pid, &start.1.pid);
     checks.equal("the daemon lives", &end.0.pid, &start.0.pid);
