@@ -177,6 +177,7 @@ fn an_access_that_is_forgotten_shows() {
     drop(cpu.access(Direction::Read, NOW).unwrap());
     let counters = cpu.counters().unwrap();
     assert_eq!((counters.begun, counters.open()), (2, 0));
+    assert_eq!(counters.dropped, 0, "others were told before it had ended");
     let open = cpu.access(Direction::Read, NOW).unwrap();
     assert_eq!(cpu.counters().unwrap().open(), 1);
     drop(open);

@@ -7,7 +7,7 @@ mod port;
 mod power;
 mod supervise;
 
-pub use modules::{LOAD, load};
+pub use modules::{LOAD, load, unload};
 pub use mounts::mount_share;
 pub use port::open as open_port;
 pub use power::{Restart, restart};

@@ -35,6 +35,15 @@ pub fn load(line: &str) -> Result<()> {
     insert(&name, parameters)
 }
 
+/// Takes the module `name` out, if nobody uses it.
+///
+/// # Errors
+/// What the kernel says: EAGAIN while it is in use.
+pub fn unload(name: &str) -> Result<(), Errno> {
+    let name = CString::new(name).map_err(|_| Errno::INVAL)?;
+    rustix::system::delete_module(&name, libc::O_NONBLOCK)
+}
+
 fn dependencies<'a>(order: &'a str, name: &str) -> Option<impl Iterator<Item = &'a str>> {
     order
         .lines()

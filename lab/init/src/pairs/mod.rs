@@ -16,10 +16,10 @@ use crate::exporters::Exported;
 use std::os::fd::AsFd as _;
 
 /// Longer than any fence here takes.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The buffer as our crate takes it.
-fn dma_buf(exported: &Exported) -> Result<DmaBuf> {
+pub(crate) fn dma_buf(exported: &Exported) -> Result<DmaBuf> {
     let fd = exported.as_fd().try_clone_to_owned();
     DmaBuf::try_from(fd.map_err(|source| landbridge_dmabuf::Error::Sys {
         call: "dup",
@@ -28,7 +28,7 @@ fn dma_buf(exported: &Exported) -> Result<DmaBuf> {
 }
 
 /// Fills all of it.
-fn fill(memory: &Bracketed, byte: u8) -> Result<()> {
+pub(crate) fn fill(memory: &Bracketed, byte: u8) -> Result<()> {
     let bracket = memory.write(PATIENCE)?;
     bracket.view().fill(0, memory.len(), byte)?;
     bracket.end()
@@ -46,7 +46,7 @@ fn ends(memory: &Bracketed) -> Result<[u8; 2]> {
 }
 
 /// The name of an error, or what it says where it has none.
-fn errno_name(error: &landbridge_dmabuf::Error) -> String {
+pub(crate) fn errno_name(error: &landbridge_dmabuf::Error) -> String {
     match error.errno() {
         Some(errno) => crate::sys::errno_name(rustix::io::Errno::from_raw_os_error(errno)),
         None => error.to_string(),

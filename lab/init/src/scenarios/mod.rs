@@ -32,6 +32,7 @@ mod a_stock_guest_shows_a_picture_on_our_device;
 mod a_udmabuf_past_its_limits_is_refused;
 mod a_vm_survives_its_daemon;
 mod an_answer_equals_the_page_table;
+mod an_exporter_goes_while_its_buffer_is_mapped;
 mod an_ordinary_user_is_told_that_exporters_are_off_limits;
 mod blobs_are_refused_as_the_table_says;
 mod cycles_of_a_blob_leave_nothing_behind;
@@ -89,6 +90,7 @@ const SINGLE: &[Scenario] = &[
     a_dma_buf_is_not_populated_but_touched::SCENARIO,
     a_gem_handle_closes_with_its_last_share::SCENARIO,
     a_buffer_that_comes_back_is_itself::SCENARIO,
+    an_exporter_goes_while_its_buffer_is_mapped::SCENARIO,
     a_forwarded_mapping_has_the_caching_that_was_asked::SCENARIO,
     the_examples_run::SCENARIO,
     a_dropped_bracket_loses_bytes::SCENARIO,

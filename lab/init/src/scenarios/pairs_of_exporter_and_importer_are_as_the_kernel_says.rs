@@ -36,9 +36,8 @@ pub(super) const SCENARIO: Scenario = Scenario {
 };
 
 /// A camera that imports, and two that export: by vmalloc and contiguously. One
-/// with the contiguous allocator is no importer here: it takes scattered pages
-/// when they happen to lie side by side, and so answers differently from boot to
-/// boot.
+/// with the contiguous allocator is no importer here: its answers are not the
+/// same twice.
 const CAMERAS: &str = "vivid n_devs=3 allocators=0,0,1 node_types=0x1,0x1,0x1";
 
 /// What is not tried, with the reason. The camera takes every address for one

@@ -95,6 +95,7 @@ pub fn answer<T>(result: Result<T, Errno>) -> String {
 pub fn errno_name(errno: Errno) -> String {
     let name = match errno {
         Errno::ACCESS => "EACCES",
+        Errno::AGAIN => "EAGAIN",
         Errno::BADF => "EBADF",
         Errno::BADFD => "EBADFD",
         Errno::BUSY => "EBUSY",
