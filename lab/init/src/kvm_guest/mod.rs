@@ -5,8 +5,9 @@ mod code;
 mod memory;
 
 use std::sync::Arc;
+use std::thread;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use kvm_ioctls::{Kvm, VcpuExit, VcpuFd};
 use landbridge_dmabuf::{Area, Memfd, Piece, memfd};
 use landbridge_kvm::{Slot, SlotNumbers, SlotOptions, Slots};
@@ -122,6 +123,23 @@ impl Guest {
                 Err(error) => bail!("KVM_RUN: {error}"),
             }
         }
+    }
+}
+
+impl Guest {
+    /// Runs it while `meanwhile` does something, then halts it. What came of both.
+    ///
+    /// # Errors
+    /// As for [`run`](Self::run), and those of `meanwhile`.
+    pub fn run_while<R>(&mut self, meanwhile: impl FnOnce(&Talk) -> Result<R>) -> Result<(Ran, R)> {
+        let talk = self.talk();
+        thread::scope(|scope| {
+            let runs = scope.spawn(|| self.run());
+            let done = meanwhile(&talk);
+            talk.stop()?;
+            let ran = runs.join().map_err(|_| anyhow!("a thread panicked"))?;
+            Ok((ran?, done?))
+        })
     }
 }
 

@@ -13,7 +13,7 @@ use crate::desk::Desk;
 use crate::desk::machine::{DESK, INNER_GPU, MODULE, PORT, SERVE_UDMABUF, serving};
 use crate::scenario::{Expect, Host, Needs, Scenario, Storey};
 use crate::sys::memory::{Map, PAGE};
-use crate::virtgpu::{Blob, Card, GUEST, MAPPABLE, Picture, SHAREABLE, Screen};
+use crate::virtgpu::{Blob, Card, GUEST, MAPPABLE, Picture, SHAREABLE, Screen, Shown};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "a_dma_buf_of_the_host_is_a_blob_under_kvm",
@@ -39,12 +39,12 @@ fn body(checks: &mut Checks) -> Result<()> {
     let mut desk = Desk::open()?;
     let card = Card::open(0)?;
     let screen = card.screen(0)?;
-    let (width, height) = screen.mode.size();
-    let picture = Picture::new(width, height, 5);
-    let made = card.blob(Blob::of_the_host(picture.bytes().next_multiple_of(4096)))?;
-    let memory = card.map(made)?;
-    picture.draw(&memory);
-    card.set(&screen, card.framebuffer(made.handle, picture)?)?;
+    let Shown {
+        picture,
+        made,
+        memory,
+        ..
+    } = card.show(&screen, 5)?;
     // Asked only now: as long as the console is shown, it copies.
     let before = desk.status()?["copied_bytes"].clone();
     let difference = desk.screenshot(0, 0)?.difference(picture);

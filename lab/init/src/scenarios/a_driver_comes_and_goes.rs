@@ -9,7 +9,7 @@ use crate::checks::{Checks, KnownWarning};
 use crate::desk::machine::{GPU, MODULE, ONE, PORT};
 use crate::desk::{Desk, buffers};
 use crate::scenario::{Expect, Needs, Scenario, Storey};
-use crate::virtgpu::{Blob, Card, Picture};
+use crate::virtgpu::Card;
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "a_driver_comes_and_goes",
@@ -77,18 +77,14 @@ fn body(checks: &mut Checks) -> Result<()> {
 fn live_once(checks: &mut Checks, desk: &mut Desk, life: u32) -> Result<String> {
     let card = Card::open(0)?;
     let screen = card.screen(0)?;
-    let (width, height) = screen.mode.size();
-    let picture = Picture::new(width, height, life);
-    let made = card.blob(Blob::of_the_host(picture.bytes()))?;
-    let memory = card.map(made)?;
-    picture.draw(&memory);
-    card.set(&screen, card.framebuffer(made.handle, picture)?)?;
-    let difference = desk.screenshot(0, 0)?.difference(picture);
+    let shown = card.show(&screen, life)?;
+    let difference = desk.screenshot(0, 0)?.difference(shown.picture);
     if difference.is_some() {
         let scanout = desk.status()?["devices"][0]["scanouts"][0].clone();
-        let reads: Vec<u8> = (0..4).map(|at| memory.get(at)).collect();
+        let reads: Vec<u8> = (0..4).map(|at| shown.memory.get(at)).collect();
         checks.note(format!(
-            "life {life}: {made:?} reads {reads:?}, and {scanout}"
+            "life {life}: {:?} reads {reads:?}, and {scanout}",
+            shown.made
         ));
     }
     checks.equal(
@@ -98,12 +94,13 @@ fn live_once(checks: &mut Checks, desk: &mut Desk, life: u32) -> Result<String> 
     );
     let virtio = card.virtio().to_owned();
     card.switch_off(&screen)?;
-    drop((memory, card));
+    let resource = shown.made.resource;
+    drop((shown, card));
     // A driver that has not heard the device's answer when it is taken away never
     // hears it, and warns of what it then misses.
     desk.status_when(|status| {
         let resources = status["devices"][0]["resources"].as_array();
-        resources.is_some_and(|all| all.iter().all(|it| it["id"] != made.resource))
+        resources.is_some_and(|all| all.iter().all(|it| it["id"] != resource))
     })?;
     std::thread::sleep(Duration::from_millis(100));
     Ok(virtio)

@@ -10,7 +10,7 @@ use crate::checks::{Checks, KnownWarning};
 use crate::desk::machine::{GPU, MODULE, ONE, PORT};
 use crate::desk::{Desk, buffers};
 use crate::scenario::{Expect, Needs, Scenario, Storey};
-use crate::virtgpu::{Blob, Card, Picture};
+use crate::virtgpu::Card;
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "a_driver_goes_while_a_blob_is_mapped",
@@ -44,13 +44,8 @@ fn body(checks: &mut Checks) -> Result<()> {
     for life in 0..checks.rounds(SHORT, LONG) {
         let card = Card::open(0)?;
         let screen = card.screen(0)?;
-        let (width, height) = screen.mode.size();
-        let picture = Picture::new(width, height, life);
-        let made = card.blob(Blob::of_the_host(picture.bytes()))?;
-        let memory = card.map(made)?;
-        picture.draw(&memory);
-        card.set(&screen, card.framebuffer(made.handle, picture)?)?;
-        let difference = desk.screenshot(0, 0)?.difference(picture);
+        let shown = card.show(&screen, life)?;
+        let difference = desk.screenshot(0, 0)?.difference(shown.picture);
         checks.equal(
             &format!("life {life} shows its picture"),
             &difference,
@@ -63,7 +58,7 @@ fn body(checks: &mut Checks) -> Result<()> {
         let stayed = desk.stayed(&before)?;
         checks.equal(&format!("life {life} leaves nothing"), &stayed, &Vec::new());
         // With its program, or before: the next driver is there already.
-        drop((memory, card));
+        drop((shown, card));
     }
     Ok(())
 }

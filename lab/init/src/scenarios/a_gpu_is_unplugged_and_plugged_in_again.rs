@@ -10,7 +10,7 @@ use crate::checks::{Checks, KnownWarning};
 use crate::desk::Desk;
 use crate::desk::machine::{GPU, MODULE, ONE, PORT, QMP};
 use crate::scenario::{Expect, Needs, Scenario, Storey};
-use crate::virtgpu::{Blob, Card, Picture};
+use crate::virtgpu::Card;
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "a_gpu_is_unplugged_and_plugged_in_again",
@@ -49,13 +49,8 @@ fn body(checks: &mut Checks) -> Result<()> {
     for life in 0..lives {
         let card = Card::open(0)?;
         let screen = card.screen(0)?;
-        let (width, height) = screen.mode.size();
-        let picture = Picture::new(width, height, life);
-        let made = card.blob(Blob::of_the_host(picture.bytes()))?;
-        let memory = card.map(made)?;
-        picture.draw(&memory);
-        card.set(&screen, card.framebuffer(made.handle, picture)?)?;
-        let difference = desk.screenshot(0, 0)?.difference(picture);
+        let shown = card.show(&screen, life)?;
+        let difference = desk.screenshot(0, 0)?.difference(shown.picture);
         checks.equal(
             &format!("life {life} shows its picture"),
             &difference,
@@ -64,7 +59,7 @@ fn body(checks: &mut Checks) -> Result<()> {
         unplug(&mut desk)?;
         let left = desk.left()?;
         checks.equal(&format!("life {life} leaves nothing"), &left, &Vec::new());
-        drop((memory, card));
+        drop((shown, card));
         if life == 0 {
             held = Some((desk.daemon()?, desk.vmm()?));
         } else if let Some((daemon, vmm)) = held

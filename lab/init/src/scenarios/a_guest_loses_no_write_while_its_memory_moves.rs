@@ -13,7 +13,7 @@ use landbridge_exchange::{Buffer, Moved};
 use landbridge_kvm::{KvmImport, SlotOptions};
 
 use crate::checks::Checks;
-use crate::kvm_guest::{COUNTERS, Guest, Host, Ran, STRIDE};
+use crate::kvm_guest::{COUNTERS, Guest, Host, Ran, STRIDE, Talk};
 use crate::scenario::{Expect, Needs, Scenario, Storey};
 
 const MIB: u64 = 1 << 20;
@@ -123,27 +123,14 @@ fn count(host: &Host, buffer: &Buffer, kinds: impl Iterator<Item = Kind>) -> Res
     let import = KvmImport::attach(&slots, buffer, COUNTERS, options, &host.tenant)?;
     let area = import.area().ok_or_else(|| anyhow!("no slot"))?;
     let stop = AtomicBool::new(false);
-    let (moves, ran, by_thread) = thread::scope(|scope| {
-        let runs = scope.spawn(|| guest.run());
-        let counts = scope.spawn(|| count_in(&area, &stop));
-        let moves = talk.wait_for(1, LIMIT).and_then(|_| {
-            kinds
-                .map(|kind| {
-                    let moved = buffer.relocate(kind, LIMIT)?;
-                    // Something is counted in between; no whole round.
-                    thread::sleep(Duration::from_millis(20));
-                    Ok(moved)
-                })
-                .collect::<Result<Vec<_>>>()
-        });
-        let went_on = talk.wait_for(1, LIMIT);
-        stop.store(true, Ordering::Relaxed);
-        talk.stop()?;
-        let panicked = |_| anyhow!("a thread panicked");
-        let ran = runs.join().map_err(panicked)?;
-        let by_thread = counts.join().map_err(panicked)?;
-        went_on?;
-        Ok::<_, anyhow::Error>((moves?, ran?, by_thread?))
+    let (ran, (moves, by_thread)) = guest.run_while(|talk| {
+        thread::scope(|scope| {
+            let counts = scope.spawn(|| count_in(&area, &stop));
+            let moves = move_through(buffer, talk, kinds);
+            stop.store(true, Ordering::Relaxed);
+            let by_thread = counts.join().map_err(|_| anyhow!("a thread panicked"))?;
+            Ok((moves?, by_thread?))
+        })
     })?;
     Ok(Counted {
         moves,
@@ -152,6 +139,23 @@ fn count(host: &Host, buffer: &Buffer, kinds: impl Iterator<Item = Kind>) -> Res
         by_thread,
         reruns: slots.reruns(),
     })
+}
+
+/// Moves it, with whole rounds of the guest before and after.
+fn move_through(
+    buffer: &Buffer,
+    talk: &Talk,
+    kinds: impl Iterator<Item = Kind>,
+) -> Result<Vec<Moved>> {
+    talk.wait_for(1, LIMIT)?;
+    let mut moves = Vec::new();
+    for kind in kinds {
+        moves.push(buffer.relocate(kind, LIMIT)?);
+        // Something is counted in between; no whole round.
+        thread::sleep(Duration::from_millis(20));
+    }
+    talk.wait_for(1, LIMIT)?;
+    Ok(moves)
 }
 
 /// Increments a word of every page until told to stop; says how often.

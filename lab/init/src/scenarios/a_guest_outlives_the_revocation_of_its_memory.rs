@@ -1,10 +1,9 @@
 //! Real KVM: memory is taken away from a guest that writes it without pause, and
 //! comes back.
 
-use std::thread;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 use landbridge_exchange::Buffer;
 use landbridge_exchange::exporters::host_memory::Kind;
 use landbridge_exchange::importers::cpu::CpuImport;
@@ -82,15 +81,8 @@ fn zeros(checks: &mut Checks, kind: Kind) -> Result<()> {
         format!("{:?} of {rounds} rounds", pairs().next()),
     );
     guest.again()?;
-    let talk = guest.talk();
-    thread::scope(|scope| {
-        let runs = scope.spawn(|| guest.run());
-        let went_on = talk.wait_for(2, LIMIT);
-        talk.stop()?;
-        runs.join().map_err(|_| anyhow!("a thread panicked"))??;
-        went_on
-    })?;
-    let more = talk.rounds()? - rounds;
+    guest.run_while(|talk| talk.wait_for(2, LIMIT))?;
+    let more = guest.talk().rounds()? - rounds;
     let now = host.words(&buffer, 0)?;
     let follows = now.iter().zip(&kept).all(|(now, kept)| *now == kept + more);
     checks.holds(
@@ -133,18 +125,13 @@ fn removed(checks: &mut Checks) -> Result<()> {
 /// Runs the guest, revokes the buffer under it, lets it do two rounds more and
 /// halts it.
 fn revoke_under(guest: &mut Guest, buffer: &Buffer) -> Result<Ran> {
-    let talk = guest.talk();
-    thread::scope(|scope| {
-        let runs = scope.spawn(|| guest.run());
-        let done = talk.wait_for(3, LIMIT).and_then(|_| {
-            buffer.revoke(LIMIT)?;
-            talk.wait_for(3, LIMIT)
-        });
-        talk.stop()?;
-        let ran = runs.join().map_err(|_| anyhow!("a thread panicked"))?;
-        anyhow::ensure!(done?, "the guest did not go on");
-        ran
-    })
+    let (ran, went_on) = guest.run_while(|talk| {
+        talk.wait_for(3, LIMIT)?;
+        buffer.revoke(LIMIT)?;
+        talk.wait_for(3, LIMIT)
+    })?;
+    ensure!(went_on, "the guest did not go on");
+    Ok(ran)
 }
 
 /// How long it takes, by size; for people.

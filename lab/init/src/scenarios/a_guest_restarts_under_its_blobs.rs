@@ -13,7 +13,7 @@ use crate::desk::machine::{GPU, MODULE, ONE, PORT};
 use crate::desk::{Desk, Held, buffers};
 use crate::scenario::{Expect, Needs, Scenario, Storey};
 use crate::sys::memory::{Map, PAGE};
-use crate::virtgpu::{Blob, Card, Picture};
+use crate::virtgpu::{Blob, Card};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "a_guest_restarts_under_its_blobs",
@@ -103,19 +103,14 @@ fn body(checks: &mut Checks) -> Result<()> {
 /// Shows a picture in a host blob, and maps more of them.
 fn use_it(checks: &mut Checks, desk: &mut Desk, card: &Card, life: u32) -> Result<Vec<Map>> {
     let screen = card.screen(0)?;
-    let (width, height) = screen.mode.size();
-    let picture = Picture::new(width, height, life);
-    let made = card.blob(Blob::of_the_host(picture.bytes()))?;
-    let memory = card.map(made)?;
-    picture.draw(&memory);
-    card.set(&screen, card.framebuffer(made.handle, picture)?)?;
-    let difference = desk.screenshot(0, 0)?.difference(picture);
+    let shown = card.show(&screen, life)?;
+    let difference = desk.screenshot(0, 0)?.difference(shown.picture);
     checks.equal(
         &format!("life {life} shows its picture"),
         &difference,
         &None,
     );
-    let mut maps = vec![memory];
+    let mut maps = vec![shown.memory];
     for _ in 0..BLOBS {
         let made = card.blob(Blob::of_the_host(PAGE as u64))?;
         maps.push(card.map(made)?);

@@ -1,9 +1,8 @@
 //! Real KVM: the dirty log of a slot, exporter by exporter.
 
-use std::thread;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use landbridge_exchange::exporters::host_memory::Kind;
 use landbridge_exchange::terms::MemoryModel;
 use landbridge_kvm::{KvmImport, SlotOptions};
@@ -55,14 +54,7 @@ fn log_of(checks: &mut Checks, kind: Kind) -> Result<()> {
     let import = KvmImport::attach(&guest.slots(), &buffer, COUNTERS, options, &host.tenant)?;
     let dirty = || Ok::<_, anyhow::Error>(import.dirty_pages()?.pages().collect::<Vec<_>>());
     checks.equal(&format!("{kind}: none at first"), &dirty()?, &vec![]);
-    let talk = guest.talk();
-    thread::scope(|scope| {
-        let runs = scope.spawn(|| guest.run());
-        let went_on = talk.wait_for(1, LIMIT);
-        talk.stop()?;
-        runs.join().map_err(|_| anyhow!("a thread panicked"))??;
-        went_on
-    })?;
+    guest.run_while(|talk| talk.wait_for(1, LIMIT))?;
     let pages = usize::try_from(WRITTEN / STRIDE)?;
     let seen = dirty()?;
     checks.holds(

@@ -2,10 +2,10 @@
 //! that is ordered after it is answered, and none is answered out of turn.
 
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
-use landbridge_dmabuf::SyncFile;
+use landbridge_dmabuf::{Access, Bracketed, DmaBuf, Error, SyncFile};
 use serde_json::Value;
 
 use crate::checks::Checks;
@@ -38,6 +38,9 @@ pub(super) const SCENARIO: Scenario = Scenario {
 /// Longer than anything takes that waits for nobody.
 const LONG: Duration = Duration::from_secs(4);
 
+/// Less than the host's work takes.
+const IMPATIENT: Duration = Duration::from_millis(100);
+
 struct Scene {
     desk: Desk,
     card: Card,
@@ -69,6 +72,7 @@ fn body(checks: &mut Checks) -> Result<()> {
     checks.holds("an idle device signals at once", signals(&fence), "");
     out_fences(checks, &mut scene, &busy)?;
     in_fences(checks, &mut scene, &busy)?;
+    brackets(checks, &mut scene, &busy)?;
     flips(checks, &mut scene, &idle, &busy)
 }
 
@@ -93,6 +97,7 @@ impl Scene {
 fn fence(card: &Card, after: Option<&SyncFile>, ring: Option<u32>) -> Result<SyncFile> {
     let fence: OwnedFd = card.submit(Submission {
         commands: &[],
+        objects: &[],
         after: after.map(|file| file.as_fd()),
         ring,
     })?;
@@ -179,6 +184,29 @@ fn in_fences(checks: &mut Checks, scene: &mut Scene, busy: &Page) -> Result<()> 
     let after = after?;
     checks.equal("but after it", &is_pending(&first), &false);
     checks.holds("and then it is done", signals(&after), "");
+    Ok(())
+}
+
+/// The driver's own fence on a buffer holds a bracket back, and no longer than
+/// that may take.
+fn brackets(checks: &mut Checks, scene: &mut Scene, busy: &Page) -> Result<()> {
+    let buffer = DmaBuf::try_from(scene.card.export(busy.made.handle)?)?;
+    let memory = Bracketed::of(buffer, Access::ReadWrite)?;
+    scene.desk.begin_work(busy.made.size)?;
+    let _fence = scene.card.submit(Submission {
+        objects: &[busy.made.handle],
+        ..Submission::default()
+    })?;
+    let began = Instant::now();
+    let refused = memory.write(IMPATIENT).err();
+    let took = began.elapsed();
+    checks.holds(
+        "a bracket gives up while the host writes",
+        matches!(refused, Some(Error::Fenced { .. })) && took < LONG,
+        format!("{refused:?} after {took:?}"),
+    );
+    scene.desk.end_work(0, &[1])?;
+    memory.write(LONG)?.end()?;
     Ok(())
 }
 

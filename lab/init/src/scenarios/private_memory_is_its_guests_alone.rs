@@ -1,10 +1,9 @@
 //! Real KVM: guest_memfd, which has no mapping in its VMM.
 
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use landbridge_exchange::Buffer;
 use landbridge_exchange::importers::cpu::CpuImport;
 use landbridge_exchange::terms::Direction;
@@ -69,7 +68,7 @@ fn zeroes(checks: &mut Checks, mut guest: Guest) -> Result<()> {
         "KVM_SET_USER_MEMORY_REGION2",
     );
     let import = import(&guest.slots())?;
-    let (before, ran) = revoke_under(&mut guest, &buffer)?;
+    let (ran, before) = revoke_under(&mut guest, &buffer)?;
     let after = (guest.talk().rounds()?, guest.talk().first_counter()?);
     checks.equal(
         "the guest ran on the descriptor alone",
@@ -98,7 +97,7 @@ fn removed(checks: &mut Checks) -> Result<()> {
     let buffer = host.publish(PrivateMemory::new(&guest.slots(), size)?)?;
     let (slots, choice) = (guest.slots(), OnRevoke::Removed);
     let _import = PrivateImport::attach(&slots, &buffer, COUNTERS, choice, &host.tenant)?;
-    let (_, ran) = revoke_under(&mut guest, &buffer)?;
+    let (ran, _) = revoke_under(&mut guest, &buffer)?;
     checks.holds(
         "taken out, its accesses are MMIO exits",
         ran.mmio_writes > 0,
@@ -108,18 +107,12 @@ fn removed(checks: &mut Checks) -> Result<()> {
 }
 
 /// Revokes the buffer under the guest. Says what it saw before, and what it met.
-fn revoke_under(guest: &mut Guest, buffer: &Buffer) -> Result<((u32, u32), Ran)> {
-    let talk = guest.talk();
-    thread::scope(|scope| {
-        let runs = scope.spawn(|| guest.run());
-        let done = talk.wait_for(3, LIMIT).and_then(|_| {
-            let seen = (talk.rounds()?, talk.first_counter()?);
-            buffer.revoke(LIMIT)?;
-            talk.wait_for(3, LIMIT)?;
-            Ok(seen)
-        });
-        talk.stop()?;
-        let ran = runs.join().map_err(|_| anyhow!("a thread panicked"))?;
-        Ok((done?, ran?))
+fn revoke_under(guest: &mut Guest, buffer: &Buffer) -> Result<(Ran, (u32, u32))> {
+    guest.run_while(|talk| {
+        talk.wait_for(3, LIMIT)?;
+        let seen = (talk.rounds()?, talk.first_counter()?);
+        buffer.revoke(LIMIT)?;
+        talk.wait_for(3, LIMIT)?;
+        Ok(seen)
     })
 }

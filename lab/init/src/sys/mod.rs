@@ -8,6 +8,7 @@ pub mod console;
 pub mod dma_buf;
 pub mod drm;
 pub mod ioctl;
+pub(crate) mod kms;
 pub mod kvm;
 pub mod memory;
 pub mod privileges;

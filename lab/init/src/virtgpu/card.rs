@@ -34,13 +34,15 @@ impl Card {
     pub fn open(index: usize) -> Result<Self> {
         let start = Instant::now();
         loop {
-            let missing = match Self::all()?.into_iter().nth(index) {
+            // One that comes or goes while the cards are listed is half there.
+            let missing = match Self::all().map(|all| all.into_iter().nth(index)) {
                 // A card's node is there a little before it can be opened.
-                Some((device, node)) => match Device::open(&node) {
+                Ok(Some((device, node))) => match Device::open(&node) {
                     Ok(opened) => return Ok(Self::of(opened, &device)),
                     Err(error) => Error::other(error),
                 },
-                None => Error::other(format!("no card {index} of {DRIVER}")),
+                Ok(None) => Error::other(format!("no card {index} of {DRIVER}")),
+                Err(error) => error,
             };
             if start.elapsed() > PATIENCE {
                 return Err(missing);

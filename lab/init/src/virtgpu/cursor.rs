@@ -3,8 +3,8 @@
 use rustix::io::Errno;
 
 use super::card::Card;
-use super::wire::Cursor;
 use crate::sys::ioctl::ioctl;
+use crate::sys::kms::wire::Cursor;
 
 impl Card {
     /// Shows the picture of 64x64 pixels in `handle` as the cursor of `crtc`;

@@ -7,15 +7,16 @@ use landbridge_dmabuf::gem::virtgpu::{self, Area};
 use rustix::io::Errno;
 
 use super::blob::{Made, errno};
-use super::call;
 use super::card::Card;
-use super::wire::Execbuffer;
+use crate::sys::kms::{self, wire::Execbuffer};
 
 /// What is submitted, and when.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Submission<'a> {
     /// Words for a renderer.
     pub commands: &'a [u32],
+    /// The objects that it works on, by their handles: its fence is on them.
+    pub objects: &'a [u32],
     /// What it must wait for.
     pub after: Option<BorrowedFd<'a>>,
     /// The context's ring; without one it is on the device's own timeline.
@@ -40,7 +41,7 @@ impl Card {
         }
         execute.flags = flags;
         // It was asked for.
-        call::execute(self, execute, submission.commands)?.ok_or(Errno::INVAL)
+        kms::execute(self, execute, submission.commands, submission.objects)?.ok_or(Errno::INVAL)
     }
 
     /// Copies the first `bytes` of a shadowed blob from the guest's memory to

@@ -5,13 +5,13 @@ use landbridge_dmabuf::gem::virtgpu;
 use rustix::io::Errno;
 
 use super::blob::Made;
-use super::call::{self, text};
 use super::card::Card;
 use super::picture::Picture;
-use super::wire::{
+use crate::sys::ioctl::ioctl;
+use crate::sys::kms::wire::{
     AddFramebuffer, CrtcSet, DirtyFramebuffer, ModeInfo, PageFlip, REMOVE_FRAMEBUFFER,
 };
-use crate::sys::ioctl::ioctl;
+use crate::sys::kms::{self, text};
 use crate::sys::memory::Map;
 
 /// `DRM_FORMAT_XRGB8888`.
@@ -89,7 +89,7 @@ impl Card {
     /// # Errors
     /// What the kernel says.
     pub fn connectors(&self) -> Result<Vec<Connector>, Errno> {
-        let lists = call::resources(self)?;
+        let lists = kms::resources(self)?;
         lists
             .connectors
             .iter()
@@ -98,11 +98,11 @@ impl Card {
     }
 
     fn connector(&self, id: u32) -> Result<Connector, Errno> {
-        let lists = call::connector(self, id)?;
+        let lists = kms::connector(self, id)?;
         let mut edid = Vec::new();
         for (property, value) in lists.properties.iter().zip(&lists.values) {
-            if call::property_name(self, *property)? == "EDID" && *value != 0 {
-                edid = call::property_blob(self, *value as u32)?;
+            if kms::property_name(self, *property)? == "EDID" && *value != 0 {
+                edid = kms::property_blob(self, *value as u32)?;
             }
         }
         Ok(Connector {
@@ -118,7 +118,7 @@ impl Card {
     /// # Errors
     /// When there is no such output.
     pub fn screen(&self, index: usize) -> Result<Screen> {
-        let crtcs = call::resources(self)?.crtcs;
+        let crtcs = kms::resources(self)?.crtcs;
         let connectors = self.connectors()?;
         let connector = connectors.get(index).context("no such output")?;
         Ok(Screen {
@@ -183,7 +183,7 @@ impl Card {
             mode: screen.mode.0,
             ..CrtcSet::default()
         };
-        call::set_crtc(self, set, &[screen.connector])
+        kms::set_crtc(self, set, &[screen.connector])
     }
 
     /// Switches a screen off.
@@ -195,7 +195,7 @@ impl Card {
             crtc_id: screen.crtc,
             ..CrtcSet::default()
         };
-        call::set_crtc(self, set, &[])
+        kms::set_crtc(self, set, &[])
     }
 
     /// Tells the device that a framebuffer's pixels changed.

@@ -6,14 +6,13 @@
 //! guest kernel, the scenarios compare with what our process says on the host.
 
 mod blob;
-mod call;
 mod card;
 mod cursor;
 mod fence;
 mod flips;
 mod kms;
 mod picture;
-mod wire;
+mod shown;
 
 pub use blob::{
     Blob, CROSS_DEVICE, GUEST, HOST3D, HOST3D_GUEST, MAPPABLE, Made, Param, RINGS, SHAREABLE,
@@ -23,3 +22,4 @@ pub use fence::Submission;
 pub use flips::Flips;
 pub use kms::{Connector, Mode, Screen};
 pub use picture::Picture;
+pub use shown::Shown;

@@ -1,15 +1,18 @@
-//! ioctls whose structures hold addresses.
+//! Displays and command streams of a DRM device: ioctls whose structures hold
+//! addresses (include/uapi/drm/{drm_mode,virtgpu_drm}.h).
 #![expect(unsafe_code, reason = "ioctl(2) with addresses has no safe form")]
+
+pub(crate) mod wire;
 
 use std::os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd};
 
 use rustix::io::Errno;
 
-use super::wire::{
+use crate::sys::ioctl::Argument;
+use wire::{
     AddFramebuffer, CardResources, CrtcSet, Cursor, DirtyFramebuffer, Execbuffer, GetConnector,
     GetProperty, GetPropertyBlob, ModeInfo, PageFlip,
 };
-use crate::sys::ioctl::Argument;
 
 // SAFETY (all of these): repr(C), integers only and without gaps, and none
 // holds an address.
@@ -25,13 +28,13 @@ arguments!(AddFramebuffer, Cursor, DirtyFramebuffer, PageFlip);
 
 /// What a device has: CRTCs and connectors.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Lists {
-    pub(super) crtcs: Vec<u32>,
-    pub(super) connectors: Vec<u32>,
+pub(crate) struct Lists {
+    pub(crate) crtcs: Vec<u32>,
+    pub(crate) connectors: Vec<u32>,
 }
 
 /// `DRM_IOCTL_MODE_GETRESOURCES`.
-pub(super) fn resources(fd: impl AsFd) -> Result<Lists, Errno> {
+pub(crate) fn resources(fd: impl AsFd) -> Result<Lists, Errno> {
     let mut counts = CardResources::default();
     // SAFETY: with every count 0 the kernel writes to no address.
     unsafe { call(&fd, CardResources::OP, &mut counts)? };
@@ -55,15 +58,15 @@ pub(super) fn resources(fd: impl AsFd) -> Result<Lists, Errno> {
 
 /// What `DRM_IOCTL_MODE_GETCONNECTOR` tells.
 #[derive(Debug, Default, Clone)]
-pub(super) struct ConnectorLists {
-    pub(super) fixed: GetConnector,
-    pub(super) modes: Vec<ModeInfo>,
-    pub(super) properties: Vec<u32>,
-    pub(super) values: Vec<u64>,
+pub(crate) struct ConnectorLists {
+    pub(crate) fixed: GetConnector,
+    pub(crate) modes: Vec<ModeInfo>,
+    pub(crate) properties: Vec<u32>,
+    pub(crate) values: Vec<u64>,
 }
 
 /// `DRM_IOCTL_MODE_GETCONNECTOR`; makes the driver look anew.
-pub(super) fn connector(fd: impl AsFd, id: u32) -> Result<ConnectorLists, Errno> {
+pub(crate) fn connector(fd: impl AsFd, id: u32) -> Result<ConnectorLists, Errno> {
     let mut counts = GetConnector {
         connector_id: id,
         ..GetConnector::default()
@@ -101,7 +104,7 @@ pub(super) fn connector(fd: impl AsFd, id: u32) -> Result<ConnectorLists, Errno>
 }
 
 /// The name of a property.
-pub(super) fn property_name(fd: impl AsFd, id: u32) -> Result<String, Errno> {
+pub(crate) fn property_name(fd: impl AsFd, id: u32) -> Result<String, Errno> {
     let mut property = GetProperty {
         prop_id: id,
         ..GetProperty::default()
@@ -112,7 +115,7 @@ pub(super) fn property_name(fd: impl AsFd, id: u32) -> Result<String, Errno> {
 }
 
 /// The bytes of a property that is a blob.
-pub(super) fn property_blob(fd: impl AsFd, id: u32) -> Result<Vec<u8>, Errno> {
+pub(crate) fn property_blob(fd: impl AsFd, id: u32) -> Result<Vec<u8>, Errno> {
     let mut blob = GetPropertyBlob {
         blob_id: id,
         ..GetPropertyBlob::default()
@@ -127,7 +130,7 @@ pub(super) fn property_blob(fd: impl AsFd, id: u32) -> Result<Vec<u8>, Errno> {
 }
 
 /// `DRM_IOCTL_MODE_SETCRTC` for `connectors`; the rest is in `set`.
-pub(super) fn set_crtc(fd: impl AsFd, mut set: CrtcSet, connectors: &[u32]) -> Result<(), Errno> {
+pub(crate) fn set_crtc(fd: impl AsFd, mut set: CrtcSet, connectors: &[u32]) -> Result<(), Errno> {
     set.set_connectors_ptr = connectors.as_ptr().addr() as u64;
     set.count_connectors = connectors.len() as u32;
     // SAFETY: the kernel only reads the connectors, of which there are as many
@@ -137,15 +140,18 @@ pub(super) fn set_crtc(fd: impl AsFd, mut set: CrtcSet, connectors: &[u32]) -> R
 
 /// `DRM_IOCTL_VIRTGPU_EXECBUFFER` with `commands`; flags, ring and fences are
 /// in `execute`. The fence that it makes, if asked for.
-pub(super) fn execute(
+pub(crate) fn execute(
     fd: impl AsFd,
     mut execute: Execbuffer,
     commands: &[u32],
+    objects: &[u32],
 ) -> Result<Option<OwnedFd>, Errno> {
     execute.size = size_of_val(commands) as u32;
     execute.command = commands.as_ptr().addr() as u64;
-    // SAFETY: the kernel only reads `size` bytes of commands, which is what
-    // there are; every other count is 0.
+    execute.bo_handles = objects.as_ptr().addr() as u64;
+    execute.num_bo_handles = objects.len() as u32;
+    // SAFETY: the kernel only reads `size` bytes of commands and as many handles
+    // as it is told, which is what there are; every other count is 0.
     unsafe { call(fd, Execbuffer::OP, &mut execute)? };
     if execute.flags & Execbuffer::FENCE_OUT == 0 {
         return Ok(None);
@@ -156,7 +162,7 @@ pub(super) fn execute(
 }
 
 /// Text up to the first zero.
-pub(super) fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|byte| *byte == 0);
     String::from_utf8_lossy(&bytes[..end.unwrap_or(bytes.len())]).into_owned()
 }
