@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use landbridge_dmabuf::{Access, Bracketed, DmaBuf};
 
 use crate::checks::{Checks, KnownWarning};
 use crate::desk::machine::{GPU, MODULE, ONE, PORT};
@@ -35,6 +36,9 @@ const TAKEDOWN: KnownWarning = KnownWarning {
              and one that is unbound gets no more answers",
 };
 
+/// Longer than any fence here takes.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 const SHORT: u32 = 3;
 const LONG: u32 = 50;
 
@@ -51,9 +55,21 @@ fn body(checks: &mut Checks) -> Result<()> {
             &difference,
             &None,
         );
+        let buffer = DmaBuf::try_from(card.export(shown.made.handle)?)?;
+        let forwarded = Bracketed::of(buffer, Access::ReadOnly)?;
         let virtio = card.virtio().to_owned();
         let before = buffers(&desk.status()?);
         Card::unbind(&virtio)?;
+        // Whatever it is that is read where the window was: nobody dies of it.
+        let read = forwarded.read(PATIENCE).and_then(|bracket| {
+            let byte = bracket.view().read_at::<u8>(0)?;
+            bracket.end()?;
+            Ok(byte)
+        });
+        checks.note(format!(
+            "life {life}: afterwards its first byte is {read:?}"
+        ));
+        drop(forwarded);
         Card::bind(&virtio)?;
         let stayed = desk.stayed(&before)?;
         checks.equal(&format!("life {life} leaves nothing"), &stayed, &Vec::new());
