@@ -32,6 +32,9 @@ pub(super) const SCENARIO: Scenario = Scenario {
 const SETTLING: u32 = 200;
 /// What an allocator may keep.
 const SLACK_KIB: u64 = 600;
+/// QEMU's records of code that it translates meanwhile: 48 bytes for each of some
+/// 4000 blocks.
+const RECORDS_KIB: u64 = 200;
 /// What QEMU 11.1.3 loses of each map: the `MemoryRegion` that
 /// `virtio_shared_memory_mapping_new` allocates, 272 bytes and the allocator's 16.
 const LOST_BYTES: u64 = 288;
@@ -41,7 +44,7 @@ struct Course {
     name: &'static str,
     flags: u32,
     cycles: u32,
-    /// How often the VMM is asked to map something, of all those cycles.
+    /// How often the VMM is asked to map something at most, of all those cycles.
     maps: u32,
 }
 
@@ -55,7 +58,9 @@ fn body(checks: &mut Checks) -> Result<()> {
             name: "in an idle map",
             flags: MAPPABLE,
             cycles: idling,
-            maps: 0,
+            // The driver may not yet have given the last place back, nor the one
+            // before, so that a blob comes to lie where none was.
+            maps: idling / 10,
         },
         Course {
             name: "mapped each time",
@@ -106,7 +111,7 @@ fn go(checks: &mut Checks, desk: &mut Desk, card: &Card, course: &Course) -> Res
     daemon_after.check_memory(checks, "the daemon", daemon, SLACK_KIB);
     vmm_after.check_no_growth(checks, "QEMU", vmm);
     let lost = u64::from(course.maps) * LOST_BYTES / 1024;
-    vmm_after.check_memory(checks, "QEMU", vmm, SLACK_KIB + lost);
+    vmm_after.check_memory(checks, "QEMU", vmm, SLACK_KIB + RECORDS_KIB + lost);
     Ok(())
 }
 
