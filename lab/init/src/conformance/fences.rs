@@ -67,7 +67,7 @@ pub(super) const PROPERTIES: &[Property] = &[
 ];
 
 /// Which of POLLIN and POLLOUT a buffer has at once.
-fn polled(buffer: impl AsFd) -> Result<String, Refused> {
+pub(super) fn polled(buffer: impl AsFd) -> Result<String, Refused> {
     let wanted = PollFlags::IN | PollFlags::OUT;
     let mut fds = [PollFd::new(&buffer, wanted)];
     poll(&mut fds, Some(&rustix::time::Timespec::default()))?;

@@ -14,6 +14,7 @@ mod ioctls;
 mod mapping;
 mod names;
 mod size;
+mod terms;
 
 use anyhow::{Context as _, Result};
 
@@ -64,6 +65,7 @@ const TOPICS: &[&[Property]] = &[
     cpu_access::PROPERTIES,
     names::PROPERTIES,
     fences::PROPERTIES,
+    terms::PROPERTIES,
     ioctls::PROPERTIES,
 ];
 

@@ -88,6 +88,15 @@ pub trait Exporter {
     /// # Errors
     /// What the kernel says.
     fn export(&self, size: u64, access: Access) -> Result<Exported, Refused>;
+
+    /// Takes the memory of all its buffers away, or gives it back.
+    ///
+    /// # Errors
+    /// What the kernel says; [`Refused::NotOffered`] where memory stays.
+    fn switch(&self, on: bool) -> Result<(), Refused> {
+        let _ = on;
+        Err(Refused::NotOffered)
+    }
 }
 
 /// What the descriptor allows.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use landbridge_dmabuf::vfio::{Container, Device as PciDevice};
+use rustix::io::Errno;
 
 use super::{Access, Exported, Exporter, Refused};
 use crate::scenario::Device;
@@ -90,5 +91,10 @@ impl Exporter for Region {
         feature.open_flags = access.open_flags();
         let fd = export(&self.device, feature)?;
         Ok(Exported::new(fd, size).keeping(Arc::clone(&self.device)))
+    }
+
+    fn switch(&self, on: bool) -> Result<(), Refused> {
+        let switched = self.device.switch_memory(on);
+        switched.map_err(|_| Refused::Kernel(Errno::IO))
     }
 }

@@ -4,15 +4,19 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use landbridge_exchange::exporters::DeviceOwner;
 use landbridge_exchange::exporters::host_memory::Kind;
+use landbridge_exchange::terms::MemoryModel;
 
 use crate::checks::Checks;
+use crate::conformance::exchange::{self, Source};
 use crate::conformance::{self, MODULE};
+use crate::desk::machine::{DESK, GPU, PORT, SERVE_IMPORTING, serving};
 use crate::exporters::{
-    DISPLAYS, Dumb, OverMemfd, PlainMemfd, Region, SystemHeap, VFIO_DEVICES, VFIO_MODULES,
-    VIVID_MODULE, Vivid,
+    DISPLAYS, Dumb, IVSHMEM, OverMemfd, PlainMemfd, Region, SystemHeap, VFIO_DEVICES, VFIO_MODULES,
+    VIVID_MODULE, Vivid, open_pci,
 };
-use crate::scenario::{Body, Expect, Needs, Scenario, Storey};
+use crate::scenario::{Body, Device, Expect, Needs, Scenario, Storey};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     column("the_system_heap_is_as_written_down", BARE, heap),
@@ -37,7 +41,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     column("bochs_is_as_written_down", BOCHS, bochs),
     column("qxl_in_ram_is_as_written_down", QXL, qxl_ram),
     column("qxl_in_a_bar_is_as_written_down", QXL, qxl_bar),
-    column("a_vfio_region_is_as_written_down", VFIO, vfio),
+    Scenario {
+        storey: Storey::Guest,
+        ..column("a_vfio_region_is_as_written_down", VFIO_AND_GPU, vfio)
+    },
     column("a_memfd_is_as_written_down", BARE, memfd),
     column(
         "our_exchange_over_a_memfd_is_as_written_down",
@@ -53,6 +60,21 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "our_exchange_over_the_heap_is_as_written_down",
         BARE,
         our_heap,
+    ),
+    column(
+        "our_exchange_over_memory_that_goes_is_as_written_down",
+        BARE,
+        our_revocable,
+    ),
+    column(
+        "our_exchange_over_memory_that_moves_is_as_written_down",
+        BARE,
+        our_movable,
+    ),
+    column(
+        "our_exchange_over_a_vfio_region_is_as_written_down",
+        VFIO,
+        our_vfio,
     ),
 ];
 
@@ -80,6 +102,19 @@ const QXL: Needs = display(&[MODULE, "qxl"]);
 const VFIO: Needs = Needs {
     devices: VFIO_DEVICES,
     ..with(VFIO_MODULES)
+};
+
+/// With a GPU of ours, whose driver imports what may be taken away.
+const VFIO_AND_GPU: Needs = Needs {
+    devices: &[PORT, GPU, Device::IOMMU, Device::RAM_BAR],
+    beside: &[serving(SERVE_IMPORTING), DESK],
+    qemu: (11, 1),
+    ..with(&[
+        "vgem",
+        "vfio_iommu_type1 allow_unsafe_interrupts=1",
+        "vfio-pci",
+        "virtio-gpu",
+    ])
 };
 
 const fn with(modules: &'static [&'static str]) -> Needs {
@@ -145,13 +180,33 @@ fn memfd(checks: &mut Checks) -> Result<()> {
 }
 
 fn our_memfd(checks: &mut Checks) -> Result<()> {
-    conformance::exchange::run(checks, "ours/memfd", Kind::Memfd)
+    ours(checks, "ours/memfd", Kind::Memfd, MemoryModel::Pinned)
 }
 
 fn our_udmabuf(checks: &mut Checks) -> Result<()> {
-    conformance::exchange::run(checks, "ours/udmabuf", Kind::Udmabuf)
+    ours(checks, "ours/udmabuf", Kind::Udmabuf, MemoryModel::Pinned)
 }
 
 fn our_heap(checks: &mut Checks) -> Result<()> {
-    conformance::exchange::run(checks, "ours/heap", Kind::SystemHeap)
+    ours(checks, "ours/heap", Kind::SystemHeap, MemoryModel::Pinned)
+}
+
+fn our_revocable(checks: &mut Checks) -> Result<()> {
+    let model = MemoryModel::Revocable { restorable: true };
+    ours(checks, "ours/revocable", Kind::Memfd, model)
+}
+
+fn our_movable(checks: &mut Checks) -> Result<()> {
+    let model = MemoryModel::Movable { pinnable: true };
+    ours(checks, "ours/movable", Kind::Memfd, model)
+}
+
+fn our_vfio(checks: &mut Checks) -> Result<()> {
+    let owner = DeviceOwner::new(open_pci(IVSHMEM)?);
+    owner.switch_memory(true, Duration::from_secs(5))?;
+    exchange::run(checks, "ours/vfio", Source::Bar(owner))
+}
+
+fn ours(checks: &mut Checks, name: &str, kind: Kind, model: MemoryModel) -> Result<()> {
+    exchange::run(checks, name, Source::Host(kind, model))
 }

@@ -1,40 +1,58 @@
 //! The same questions, put to our own exchange where it means the same by them:
 //! what an importer may expect there must be no less than what the kernel gives.
 
+mod terms;
+
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use landbridge_dmabuf::vfio::BarRange;
+use landbridge_exchange::exporters::DeviceOwner;
 use landbridge_exchange::exporters::host_memory::{HostMemory, Kind};
 use landbridge_exchange::fence::Outcome;
 use landbridge_exchange::importers::cpu::CpuImport;
-use landbridge_exchange::terms::Direction;
+use landbridge_exchange::terms::{Direction, MemoryModel};
 use landbridge_exchange::{Buffer, Exchange, Fence, Limits, Tenant, Usage};
 
 use super::SIZE;
 use crate::checks::Checks;
+use crate::exporters::RAM_BAR;
 
 /// Long enough for anything that is not stuck.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What is behind an exchange.
+pub enum Source {
+    /// Memory of this machine.
+    Host(Kind, MemoryModel),
+    /// A BAR.
+    Bar(DeviceOwner),
+}
 
 /// An exchange with one kind of memory behind it.
 struct Subject {
     exchange: Exchange,
     tenant: Tenant,
-    kind: Kind,
+    source: Source,
 }
 
-/// Puts to an exchange over `kind` the questions that it has an answer to, as
+/// Puts to an exchange over `source` the questions that it has an answer to, as
 /// the column `name`.
 ///
 /// # Errors
 /// When there is no buffer at all.
-pub fn run(checks: &mut Checks, name: &str, kind: Kind) -> Result<()> {
+pub fn run(checks: &mut Checks, name: &str, source: Source) -> Result<()> {
+    // No CPU reaches a BAR through its dma-buf.
+    let by_cpu = match source {
+        Source::Host(..) => PROPERTIES,
+        Source::Bar(_) => &[],
+    };
     let subject = Subject {
         exchange: Exchange::new(),
         tenant: Tenant::new("conformance", Limits::default()),
-        kind,
+        source,
     };
-    for (property, ask) in PROPERTIES {
+    for (property, ask) in by_cpu.iter().chain(terms::PROPERTIES) {
         let answer = ask(&subject).with_context(|| format!("{name}: {property}"))?;
         checks.cell(name, property, &answer);
     }
@@ -73,8 +91,20 @@ const PROPERTIES: &[(&str, Ask)] = &[
 
 impl Subject {
     fn buffer(&self) -> Result<Buffer> {
-        let memory = HostMemory::allocate("conformance", SIZE, self.kind)?;
-        Ok(self.exchange.publish(memory, &self.tenant)?)
+        Ok(match &self.source {
+            Source::Host(kind, model) => {
+                let memory = HostMemory::allocate("conformance", SIZE, *kind)?;
+                let memory = memory.of_model(*model);
+                self.exchange.publish(memory, &self.tenant)?
+            }
+            Source::Bar(owner) => {
+                let all = [BarRange {
+                    offset: 0,
+                    len: SIZE,
+                }];
+                owner.publish(&self.exchange, RAM_BAR, &all, &self.tenant)?
+            }
+        })
     }
 
     fn import(&self, buffer: &Buffer, direction: Direction) -> Result<CpuImport> {
