@@ -110,7 +110,7 @@ pub fn print(numbers: &str, broker: Option<&str>) -> Result<()> {
 }
 
 /// The descriptor of this number that this program was started with.
-fn inherited(number: &str) -> Result<OwnedFd> {
+pub(crate) fn inherited(number: &str) -> Result<OwnedFd> {
     let ourselves = pidfd_open(getpid(), PidfdFlags::empty())?;
     let copy = pidfd_getfd(ourselves.as_fd(), number.parse()?, PidfdGetfdFlags::empty());
     copy.with_context(|| format!("descriptor {number}"))

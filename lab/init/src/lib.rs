@@ -15,6 +15,7 @@ pub mod console;
 pub mod desk;
 pub mod echo;
 pub mod exporters;
+pub mod holdout;
 pub mod kvm_guest;
 pub mod naked;
 pub mod nested;

@@ -8,6 +8,7 @@ use landbridge_lab_init::boot;
 use landbridge_lab_init::checks::Checks;
 use landbridge_lab_init::desk;
 use landbridge_lab_init::echo;
+use landbridge_lab_init::holdout;
 use landbridge_lab_init::scenarios;
 
 fn main() -> ExitCode {
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
         (Some(boot::LOAD), Some(line)) => load(&line),
         (Some(echo::ARGUMENT), Some(path)) => answer(&path),
         (Some(desk::ARGUMENT), Some(folder)) => serve_desk(&folder, arguments.next()),
+        (Some(holdout::ARGUMENT), Some(fd)) => hold_out(&fd, arguments.next()),
         (Some(answers::ARGUMENT), Some(fds)) => answer_for(&fds, arguments.next()),
         _ if std::process::id() == 1 => boot::run(),
         _ => {
@@ -62,6 +64,16 @@ fn answer_for(fds: &str, broker: Option<String>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("lab: answers: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn hold_out(fd: &str, len: Option<String>) -> ExitCode {
+    match holdout::run(fd, &len.unwrap_or_default()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lab: a holdout: {error:#}");
             ExitCode::FAILURE
         }
     }

@@ -19,7 +19,7 @@ pub use udmabuf::OverMemfd;
 pub use v4l2::{MODULE as VIVID_MODULE, Vivid};
 pub use vfio::{
     BAR as RAM_BAR, DEVICES as VFIO_DEVICES, MODULES as VFIO_MODULES, RAM_BAR as IVSHMEM, Region,
-    open_pci,
+    bind_pci, open_pci,
 };
 
 use std::any::Any;

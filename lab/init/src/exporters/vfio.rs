@@ -55,14 +55,24 @@ impl Region {
 /// # Errors
 /// When there is no such device or VFIO does not take it.
 pub fn open_pci(id: (&str, &str)) -> Result<PciDevice> {
+    let address = bind_pci(id)?;
+    Container::open()
+        .and_then(|container| container.device(&address))
+        .context("opening the device by VFIO")
+}
+
+/// Binds the PCI device of this vendor and device to vfio-pci; returns its
+/// address.
+///
+/// # Errors
+/// When there is no such device.
+pub fn bind_pci(id: (&str, &str)) -> Result<String> {
     let (address, path) = find(id).with_context(|| format!("there is no PCI device {id:?}"))?;
     fs::write(path.join("driver_override"), "vfio-pci").context("driver_override")?;
     if !path.join("driver").exists() {
         fs::write("/sys/bus/pci/drivers_probe", &address).context("drivers_probe")?;
     }
-    Container::open()
-        .and_then(|container| container.device(&address))
-        .context("opening the device by VFIO")
+    Ok(address)
 }
 
 fn find(id: (&str, &str)) -> Option<(String, PathBuf)> {

@@ -7,7 +7,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use landbridge_dmabuf::vfio::{BarRange, Device as PciDevice};
+use landbridge_dmabuf::Error as MemoryError;
+use landbridge_dmabuf::vfio::{BarRange, Device as PciDevice, Iommufd};
 use landbridge_exchange::exporters::DeviceOwner;
 use landbridge_exchange::exporters::host_memory::{HostMemory, Kind};
 use landbridge_exchange::importers::cpu::CpuImport;
@@ -16,8 +17,8 @@ use landbridge_exchange::tenant::Resource;
 use landbridge_exchange::terms::{Direction, MemoryModel};
 use landbridge_exchange::{Buffer, Error, Exchange, Limits, Tenant};
 
-use crate::checks::Checks;
-use crate::exporters::{IVSHMEM, RAM_BAR, VFIO_MODULES, open_pci};
+use crate::checks::{Checks, skip};
+use crate::exporters::{IVSHMEM, RAM_BAR, VFIO_MODULES, bind_pci, open_pci};
 use crate::scenario::{Device, Expect, Needs, Scenario, Storey};
 
 const SIZE: u64 = 2 << 20;
@@ -52,8 +53,35 @@ pub(super) const SCENARIO: Scenario = Scenario {
     body,
 };
 
+/// The same without a container: no kernel of Debian's has IOMMUFD so far.
+pub(super) const IOMMUFD: Scenario = Scenario {
+    name: "devices_by_iommufd_reach_what_was_negotiated",
+    claim: "the same in an address space of IOMMUFD, for memfd and huge pages, where a kernel has it",
+    body: by_iommufd,
+    ..SCENARIO
+};
+
+fn by_iommufd(checks: &mut Checks) -> Result<()> {
+    let iommufd = match Iommufd::open() {
+        Err(MemoryError::NoDevice { path }) => {
+            return Err(skip(format!("this kernel has no {}", path.display())));
+        }
+        iommufd => iommufd?,
+    };
+    let space = iommufd.address_space()?;
+    let stage = Stage::of(space.device(&bind_pci(EDU)?)?)?;
+    for kind in [Kind::Memfd, Kind::HugePages] {
+        let memory = HostMemory::allocate_pinnable("dma", SIZE, kind)?;
+        let buffer = stage.publish(memory.of_model(REVOCABLE))?;
+        reached(checks, &stage, kind, &buffer)?;
+    }
+    movable(checks, &stage)?;
+    checks.equal("no IOMMU fault", &faults()?, &0);
+    stopped(checks, &stage)
+}
+
 fn body(checks: &mut Checks) -> Result<()> {
-    let stage = Stage::new()?;
+    let stage = Stage::of(open_pci(EDU)?)?;
     for kind in [Kind::Memfd, Kind::HugePages, Kind::Udmabuf] {
         let memory = HostMemory::allocate_pinnable("dma", SIZE, kind)?;
         let buffer = stage.publish(memory.of_model(REVOCABLE))?;
@@ -88,8 +116,7 @@ struct Stage {
 }
 
 impl Stage {
-    fn new() -> Result<Self> {
-        let device = open_pci(EDU)?;
+    fn of(device: PciDevice) -> Result<Self> {
         // Memory and bus mastering.
         device.write_config(4, &[6])?;
         Ok(Self {

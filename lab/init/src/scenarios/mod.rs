@@ -22,6 +22,7 @@ mod a_hang_is_a_failure;
 mod a_hole_punched_under_a_udmabuf_splits_it;
 mod a_host_blob_is_the_same_bytes_on_both_sides;
 mod a_hostile_driver_gets_exact_answers;
+mod a_hostile_tenant_gets_no_more_than_its_due;
 mod a_kernel_panic_is_a_failure;
 mod a_killed_machine_is_a_failure;
 mod a_machine_boots_with_real_exporters;
@@ -81,6 +82,7 @@ const SINGLE: &[Scenario] = &[
     a_machine_boots_with_real_exporters::SCENARIO,
     every_exporter_of_a_host_is_probed::SCENARIO,
     memory_moves_and_goes_on_real_exporters::SCENARIO,
+    a_hostile_tenant_gets_no_more_than_its_due::SCENARIO,
     every_dma_buf_is_listed::SCENARIO,
     the_tools_tell_of_real_buffers::SCENARIO,
     an_ordinary_user_is_told_that_exporters_are_off_limits::SCENARIO,
@@ -102,6 +104,7 @@ const SINGLE: &[Scenario] = &[
     vfio_refuses_what_the_table_says::SCENARIO,
     device_memory_goes_with_its_importers_told::SCENARIO,
     devices_reach_what_was_negotiated::SCENARIO,
+    devices_reach_what_was_negotiated::IOMMUFD,
     kvm_slots_are_refused_as_the_table_says::SCENARIO,
     a_guest_loses_no_write_while_its_memory_moves::SCENARIO,
     a_guest_loses_no_write_while_its_memory_moves::LONG[0],
