@@ -21,6 +21,13 @@ pub enum Error {
         /// The device node that is missing.
         path: PathBuf,
     },
+    /// The caller wants memory of a NUMA node that is not there, has none, or is
+    /// not for this process.
+    #[error("NUMA node {node} has no memory for this process")]
+    NoNode {
+        /// The node's number.
+        node: u32,
+    },
     /// No DRM device of this machine has the driver.
     #[error("no DRM device is driven by {name}")]
     NoDriver {

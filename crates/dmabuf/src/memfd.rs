@@ -23,6 +23,11 @@ pub struct Options {
     pub huge_pages: bool,
     /// Leave out `F_SEAL_GROW`, so that [`Memfd::grow`] works.
     pub allow_grow: bool,
+    /// The NUMA node whose memory it is made of; any, if none is named. Ordinary
+    /// pages come from there whenever they are made, and where the node has none
+    /// left it is as on a machine without memory. Huge pages are made at once:
+    /// such as a hole takes away come back from any node.
+    pub node: Option<u32>,
 }
 
 /// A sealed memfd.
@@ -43,12 +48,16 @@ impl Memfd {
     /// # Errors
     /// [`Error::Empty`] for no size, [`Error::Misaligned`] for one that isn't
     /// whole pages, [`Error::BadName`] for a name with a NUL or past 249 bytes,
-    /// [`Error::Sys`] if the kernel has no memory, or hardly a descriptor is left
-    /// ([`check_spare`]).
+    /// [`Error::NoNode`] for a NUMA node without memory for this process,
+    /// [`Error::Sys`] if the kernel has no memory, the node not enough huge pages,
+    /// or hardly a descriptor is left ([`check_spare`]).
     pub fn create(name: &str, size: u64, options: Options) -> Result<Self> {
         check_name(name)?;
         if size == 0 {
             return Err(Error::Empty { what: "a memfd" });
+        }
+        if let Some(node) = options.node {
+            sys::numa::check_node(node)?;
         }
         let mut flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         flags.set(MemfdFlags::HUGETLB, options.huge_pages);
@@ -56,6 +65,9 @@ impl Memfd {
         check_spare(&fd)?;
         check_aligned("memfd size", size, sys::fd::nature(fd.as_fd())?.granule)?;
         rustix::fs::ftruncate(&fd, size).map_err(|e| Error::sys("ftruncate", e))?;
+        if let Some(node) = options.node {
+            bind(fd.as_fd(), size, node, options.huge_pages)?;
+        }
         let mut seals = SealFlags::SHRINK | SealFlags::SEAL;
         seals.set(SealFlags::GROW, !options.allow_grow);
         rustix::fs::fcntl_add_seals(&fd, seals).map_err(|e| Error::sys("F_ADD_SEALS", e))?;
@@ -198,6 +210,16 @@ fn create_without_exec(name: &str, flags: MemfdFlags) -> Result<OwnedFd> {
         result => result,
     }
     .map_err(|e| Error::sys("memfd_create", e))
+}
+
+/// The memory of a memfd that is new comes from `node`.
+fn bind(fd: BorrowedFd<'_>, size: u64, node: u32, huge_pages: bool) -> Result<()> {
+    let len = usize::try_from(size).map_err(|_| Error::OverLimit {
+        what: "bytes of memory of a node",
+        asked: size,
+        limit: usize::MAX as u64,
+    })?;
+    sys::numa::bind(fd, len, node, huge_pages)
 }
 
 fn check_name(name: &str) -> Result<()> {

@@ -120,6 +120,16 @@ impl Buffer {
         self.0.exporter.name()
     }
 
+    /// What backs it now: the exporter's name, and the NUMA node where its memory
+    /// comes from one only, as in "memfd of node 1".
+    pub fn backing(&self) -> String {
+        let exporter = &self.0.exporter;
+        match exporter.node() {
+            Some(node) => format!("{} of node {node}", exporter.name()),
+            None => exporter.name().to_owned(),
+        }
+    }
+
     /// Whose memory it is, where the exporter's kind does not tell.
     pub fn origin(&self) -> Option<&str> {
         self.0.exporter.origin()

@@ -59,9 +59,9 @@ pub enum What {
     /// It was moved.
     Moved {
         /// What backed it.
-        from: &'static str,
+        from: String,
         /// What backs it now.
-        to: &'static str,
+        to: String,
         /// How long that took.
         took: Duration,
     },

@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 use landbridge_dmabuf::{Access, Bracketed, Identity, Storage};
 
 use crate::error::Error;
-use crate::exporters::host_memory::Kind;
+use crate::exporters::host_memory::Placement;
 use crate::ranges::{GuestPhysical, RangeList};
 use crate::terms::Offer;
 
@@ -35,6 +35,11 @@ pub trait Exporter: Send + Sync {
     /// Whose memory it is, where the exporter's kind does not tell: the kernel's
     /// name for a dma-buf's exporter, or a memfd's name. Somebody else chose it.
     fn origin(&self) -> Option<&str> {
+        None
+    }
+
+    /// The NUMA node that its memory comes from, where it comes from no other.
+    fn node(&self) -> Option<u32> {
         None
     }
 
@@ -104,12 +109,12 @@ pub trait Exporter: Send + Sync {
     }
 
     /// Moves the memory: afterwards all bytes are the same and lie in memory of
-    /// the other kind. Nobody reaches the memory meanwhile. Gives up soon after
+    /// the other kind, or of the other NUMA node. Nobody reaches the memory meanwhile. Gives up soon after
     /// `hurried` says that a revocation waits.
     ///
     /// # Errors
     /// Where it can't; the memory is then where it was.
-    fn relocate(&self, to: Kind, hurried: &dyn Fn() -> bool) -> Result<(), Error> {
+    fn relocate(&self, to: Placement, hurried: &dyn Fn() -> bool) -> Result<(), Error> {
         let _ = hurried;
         Err(Error::Export {
             exporter: self.name(),

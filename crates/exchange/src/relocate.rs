@@ -15,7 +15,7 @@ use landbridge_dmabuf::dma_buf::Readiness;
 use crate::buffer::Buffer;
 use crate::error::Error;
 use crate::events::What;
-use crate::exporters::host_memory::Kind;
+use crate::exporters::host_memory::Placement;
 use crate::fence::{self, Fence, FenceSignaller, Outcome};
 use crate::reservation::{Begun, Record};
 use crate::sync::{Mutex, MutexGuard, PoisonError};
@@ -25,10 +25,10 @@ use crate::terms::MemoryModel;
 /// How a move went.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moved {
-    /// What backed the buffer.
-    pub from: &'static str,
+    /// What backed the buffer, as [`Buffer::backing`] says it.
+    pub from: String,
     /// What backs it now.
-    pub to: &'static str,
+    pub to: String,
     /// How long it took, with all waiting.
     pub took: Duration,
     /// How long nobody could reach the memory.
@@ -117,7 +117,8 @@ impl Drop for Moving<'_> {
 }
 
 impl Buffer {
-    /// Moves the memory to another kind of it, at most by `limit` from now.
+    /// Moves the memory to another kind of it, or to a NUMA node, at most by
+    /// `limit` from now.
     ///
     /// # Errors
     /// [`Error::Promised`] where the exporter's offer does not allow it,
@@ -126,8 +127,8 @@ impl Buffer {
     /// long, [`Error::Revoked`], [`Error::MoveRate`], [`Error::OverLimit`] where
     /// the tenant can't pay for both memories, and the exporter's own. Nothing
     /// has changed then.
-    pub fn relocate(&self, to: Kind, limit: Duration) -> Result<Moved, Error> {
-        let result = self.try_relocate(to, limit);
+    pub fn relocate(&self, to: impl Into<Placement>, limit: Duration) -> Result<Moved, Error> {
+        let result = self.try_relocate(to.into(), limit);
         let pace = self.pace();
         match &result {
             Ok(moved) => {
@@ -137,8 +138,8 @@ impl Buffer {
                 paced.stats.bytes += self.size();
                 drop(paced);
                 self.tell(What::Moved {
-                    from: moved.from,
-                    to: moved.to,
+                    from: moved.from.clone(),
+                    to: moved.to.clone(),
                     took: moved.took,
                 });
             }
@@ -152,14 +153,14 @@ impl Buffer {
         result
     }
 
-    fn try_relocate(&self, to: Kind, limit: Duration) -> Result<Moved, Error> {
+    fn try_relocate(&self, to: Placement, limit: Duration) -> Result<Moved, Error> {
         let model = self.offer().model;
         if !matches!(model, MemoryModel::Movable { .. }) {
             return Err(Error::Promised(model));
         }
         self.pace().take(self.size())?;
         let began = Instant::now();
-        let from = self.exporter_name();
+        let from = self.backing();
         let deadline = fence::deadline(limit);
         // Both memories exist for a while.
         let _twice = match self.tenant() {
@@ -198,7 +199,7 @@ impl Buffer {
         drop(moving);
         Ok(Moved {
             from,
-            to: self.exporter_name(),
+            to: self.backing(),
             took: began.elapsed(),
             blackout: dark.elapsed(),
         })

@@ -187,7 +187,7 @@ pub fn samples() -> Vec<Sample> {
 fn memfd(bytes: u64, huge_pages: bool) -> landbridge_dmabuf::Result<Memfd> {
     let options = Options {
         huge_pages,
-        allow_grow: false,
+        ..Options::default()
     };
     Memfd::create("probe", bytes, options)
 }

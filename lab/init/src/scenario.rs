@@ -187,6 +187,11 @@ impl Device {
         kernel_args: &["intel_iommu=on", "iommu=pt"],
         ..Self::new("iommu", &["-device", "intel-iommu,intremap=off"])
     };
+    /// The machine's memory and processors on two NUMA nodes, half on each.
+    pub const TWO_NODES: Self = Self::new(
+        "two-nodes",
+        &["-numa", "node,memdev=mem", "-numa", "node,memdev=mem1"],
+    );
     /// The kernel's messages on the screen, besides where they go anyway.
     pub const CONSOLE: Self = Self {
         kernel_args: &["console=tty0"],

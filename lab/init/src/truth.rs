@@ -62,11 +62,7 @@ impl Truth {
     /// # Errors
     /// When the desk can't see our address space.
     pub fn of(&self, desk: &mut Desk, map: &Map) -> Result<Option<Caching>> {
-        let pages = map.len() / PAGE;
-        let step = pages.div_ceil(PAGES).max(1);
-        let addresses = (0..pages).step_by(step);
-        let addresses = addresses.map(|page| (map.address() + page * PAGE) as u64);
-        let entries = while_busy(|| desk.entries(self.proof(), addresses.collect()))?;
+        let entries = self.entries(desk, map.address() as u64, map.len())?;
         let mut together: Option<Caching> = None;
         for entry in entries.iter().filter(|entry| entry.entry & 1 != 0) {
             let one = self.slots[slot(*entry)];
@@ -76,6 +72,31 @@ impl Truth {
             });
         }
         Ok(together)
+    }
+
+    /// The page frames of some pages that have been touched, of `len` bytes from
+    /// `start`; those of large pages are the first of each.
+    ///
+    /// # Errors
+    /// When the desk can't see our address space.
+    pub fn frames(&self, desk: &mut Desk, start: u64, len: usize) -> Result<Vec<u64>> {
+        // Bits 12 to 51; bit 12 of a large page is of its caching.
+        const FRAME: u64 = ((1 << 52) - 1) & !0xfff;
+        let entries = self.entries(desk, start, len)?;
+        let present = entries.iter().filter(|entry| entry.entry & 1 != 0);
+        let frames = present.map(|entry| {
+            let large = if entry.level == 1 { 0 } else { 1 << 12 };
+            (entry.entry & FRAME & !large) >> 12
+        });
+        Ok(frames.collect())
+    }
+
+    fn entries(&self, desk: &mut Desk, start: u64, len: usize) -> Result<Vec<Entry>> {
+        let pages = len / PAGE;
+        let step = pages.div_ceil(PAGES).max(1);
+        let addresses = (0..pages).step_by(step);
+        let addresses = addresses.map(|page| start + (page * PAGE) as u64);
+        while_busy(|| desk.entries(self.proof(), addresses.collect()))
     }
 
     /// Words that only we have, in one page.

@@ -117,31 +117,45 @@ impl Shape {
             ),
         };
         let processors = if self.board == Board::Pc { "2" } else { "1" };
-        let memory = self.memory_mib;
         let mut arguments = vec![
             "-nodefaults".to_owned(),
             "-no-user-config".to_owned(),
             "-display".to_owned(),
             "none".to_owned(),
             "-machine".to_owned(),
-            format!("{machine},memory-backend=mem"),
+            machine.to_owned(),
             "-accel".to_owned(),
             accel.to_owned(),
             "-cpu".to_owned(),
             cpu.to_owned(),
             "-smp".to_owned(),
             processors.to_owned(),
-            "-m".to_owned(),
-            format!("{memory}M"),
-            "-object".to_owned(),
-            format!("memory-backend-memfd,id=mem,size={memory}M,share=on"),
         ];
+        arguments.extend(self.memory());
         if !self.restarts {
             arguments.push("-no-reboot".to_owned());
         }
         arguments.extend(self.channels().into_iter().map(str::to_owned));
         arguments.push("-device".to_owned());
         arguments.push(format!("virtserialport,chardev=report,name={PORT}"));
+        arguments
+    }
+
+    /// Memory that programs beside the machine can be handed, for each node if it
+    /// has some.
+    fn memory(&self) -> Vec<String> {
+        let mib = self.memory_mib;
+        let backend = |id, mib| format!("memory-backend-memfd,id={id},size={mib}M,share=on");
+        let mut arguments = vec!["-m".to_owned(), format!("{mib}M"), "-object".to_owned()];
+        if self.devices.contains(&Device::TWO_NODES) {
+            arguments.push(backend("mem", mib / 2));
+            arguments.push("-object".to_owned());
+            arguments.push(backend("mem1", mib / 2));
+        } else {
+            arguments.push(backend("mem", mib));
+            arguments.push("-machine".to_owned());
+            arguments.push("memory-backend=mem".to_owned());
+        }
         arguments
     }
 

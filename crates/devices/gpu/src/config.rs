@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landbridge_exchange::exporters::Joiner;
-use landbridge_exchange::exporters::host_memory::Kind;
+use landbridge_exchange::exporters::host_memory::{Kind, Placement};
 use landbridge_exchange::importers::scanout::Failing;
 use landbridge_exchange::importers::window::PAGE;
 use landbridge_exchange::terms::MemoryModel;
@@ -138,7 +138,7 @@ pub struct GpuConfig {
     pub(crate) outputs: Vec<Output>,
     pub(crate) mode: Mode,
     pub(crate) tenant: Tenant,
-    pub(crate) host_memory: Kind,
+    pub(crate) host_memory: Placement,
     pub(crate) host_caching: KnownCaching,
     pub(crate) joiner: Option<Arc<dyn Joiner>>,
     pub(crate) host_model: MemoryModel,
@@ -163,7 +163,7 @@ impl GpuConfig {
             outputs,
             mode,
             tenant,
-            host_memory: Kind::Memfd,
+            host_memory: Kind::Memfd.into(),
             host_caching: Kind::Memfd.caching(),
             joiner: None,
             host_model: MemoryModel::Pinned,
@@ -173,11 +173,12 @@ impl GpuConfig {
         })
     }
 
-    /// The same GPU with another kind of host memory, cached as a rule says.
+    /// The same GPU with another kind of host memory, of one NUMA node if it names
+    /// one, cached as a rule says.
     #[must_use]
-    pub fn with_host_memory(mut self, kind: Kind) -> Self {
-        self.host_memory = kind;
-        self.host_caching = kind.caching();
+    pub fn with_host_memory(mut self, placement: impl Into<Placement>) -> Self {
+        self.host_memory = placement.into();
+        self.host_caching = self.host_memory.kind.caching();
         self
     }
 

@@ -100,10 +100,10 @@ impl Core {
 
     /// Host memory for a resource: paid for before it is allocated.
     pub(crate) fn allocate(&self, name: &str, size: u64) -> Result<Buffer, Error> {
-        let (kind, caching) = (self.config.host_memory, self.config.host_caching);
+        let (placement, caching) = (self.config.host_memory, self.config.host_caching);
         let model = self.config.host_model;
         let make = || {
-            let memory = HostMemory::allocate(name, size, kind)?;
+            let memory = HostMemory::allocate(name, size, placement)?;
             Ok(memory.with_caching(caching).of_model(model))
         };
         let tenant = self.tenant();
@@ -136,7 +136,7 @@ impl Core {
     pub(crate) fn may_idle(&self, flags: BlobFlags) -> bool {
         let config = &self.config;
         config.idle_maps > 0
-            && matches!(config.host_memory, Kind::Memfd | Kind::HugePages)
+            && matches!(config.host_memory.kind, Kind::Memfd | Kind::HugePages)
             && !matches!(config.host_model, MemoryModel::Movable { .. })
             && !flags.contains(BlobFlags::CROSS_DEVICE)
     }

@@ -43,7 +43,7 @@ pub use counts::Counters;
 use crate::caching::{Caching, KnowsCaching, Wanted};
 use crate::dma_buf::{Direction, DmaBuf, DmaBufOps};
 use crate::error::{Error, Result, check_bounds};
-use crate::mapping::{Access, Guarded, Mapping};
+use crate::mapping::{Access, Guarded, Mapping, View};
 use crate::storage::Line;
 use crate::sys::uapi::SYNC_END;
 use bracket::Held;
@@ -215,6 +215,11 @@ impl Bracketed {
     #[must_use]
     pub fn is_cut(&self) -> bool {
         self.memory.mapping().is_cut()
+    }
+
+    /// The bytes outside of any bracket, whatever devices do to them.
+    pub(crate) fn unready(&self) -> View<'_> {
+        self.memory.view()
     }
 
     /// Who began and who ended: what isn't balanced is a bug, or a bracket that

@@ -70,3 +70,31 @@ fn notices_that_its_descriptor_was_borrowed() {
     let _ = memfd.as_fd();
     assert!(!memfd.is_secluded());
 }
+
+#[test]
+fn memory_of_a_node_is_for_nodes_that_have_some() {
+    let create = |node| {
+        let options = Options {
+            node: Some(node),
+            ..Options::default()
+        };
+        Memfd::create("node", 2 * page_size(), options)
+    };
+    match create(0) {
+        Ok(memfd) => assert_eq!(memfd.size().unwrap(), 2 * page_size()),
+        // A kernel without NUMA, or a sandbox that forbids to choose.
+        Err(error) => {
+            let errno = error.errno();
+            assert!(matches!(errno, Some(libc::ENOSYS | libc::EPERM)), "{error}");
+            eprintln!("skipped: {error}: {errno:?}");
+            return;
+        }
+    }
+    // The last that a mask has, and what no mask has.
+    for node in [4095, 4096, u32::MAX] {
+        let error = create(node).unwrap_err();
+        assert!(matches!(error, Error::NoNode { node: it } if it == node));
+        let want = format!("NUMA node {node} has no memory for this process");
+        assert_eq!(error.to_string(), want);
+    }
+}

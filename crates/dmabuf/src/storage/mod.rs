@@ -23,7 +23,7 @@ mod line;
 mod loan;
 
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use exclusive::Exclusive;
 pub use ledger::Holders;
@@ -225,6 +225,24 @@ impl Storage {
 }
 
 impl Storage {
+    /// Copies all bytes to `to`, which is as large, as the CPU finds them: for
+    /// memory with a device that does not end, which is not waited for. What that
+    /// device writes may be there in part; the kernel is told of no access, since
+    /// it would wait too.
+    ///
+    /// # Errors
+    /// Those of [`Storage::map`], of a bracket that writes `to`, and
+    /// [`Error::Gone`].
+    pub fn salvage(&self, to: &Self) -> Result<()> {
+        let (source, target) = (self.map(Access::ReadOnly)?, to.map(Access::ReadWrite)?);
+        let writing = target.write(Duration::ZERO)?;
+        writing.view().copy_from_view(0, source.unready())?;
+        if source.is_gone() {
+            return Err(Error::Gone);
+        }
+        writing.end()
+    }
+
     /// Takes the memory away from everybody who has its descriptor or maps it,
     /// in any process: they meet zeros from now on. Its bytes are lost.
     ///

@@ -9,6 +9,7 @@ pub(crate) mod fd;
 pub(crate) mod ioctl;
 #[cfg(feature = "iommufd")]
 pub(crate) mod iommufd;
+pub(crate) mod numa;
 pub(crate) mod opaque;
 pub(crate) mod page;
 pub(crate) mod poll;

@@ -55,7 +55,8 @@ fn a_move_takes_all_bytes_and_all_importers_along() {
         write(&writer, 0x33);
         let before = buffer.identity();
         let moved = buffer.relocate(to, LONG).unwrap();
-        assert_eq!((moved.from, moved.to), ("memfd", buffer.exporter_name()));
+        assert_eq!(moved.from, "memfd");
+        assert_eq!(moved.to, buffer.exporter_name());
         assert_ne!(buffer.identity(), before);
         assert_eq!(buffer.life(), Life::Live);
         assert_eq!(read(&reader), 0x33);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use landbridge_dmabuf::memfd::Options;
 use landbridge_dmabuf::{Access, Bracketed, Identity, Memfd, Storage};
 use landbridge_exchange::exporters::fake::FakeExporter;
-use landbridge_exchange::exporters::host_memory::Kind;
+use landbridge_exchange::exporters::host_memory::Placement;
 use landbridge_exchange::importers::window::PAGE;
 use landbridge_exchange::ranges::{GuestPhysical, RangeList};
 use landbridge_exchange::terms::{MemoryModel, Offer};
@@ -142,7 +142,7 @@ impl Exporter for Watched {
         Ok(())
     }
 
-    fn relocate(&self, _: Kind, hurried: &dyn Fn() -> bool) -> Result<(), Error> {
+    fn relocate(&self, _: Placement, hurried: &dyn Fn() -> bool) -> Result<(), Error> {
         let (old, next) = (self.now(), fresh());
         assert_eq!(old.holders().loans, 0, "pinned memory is moved");
         assert!(!old.holders().exclusive, "memory is moved under a decoder");

@@ -18,7 +18,7 @@ Example:
   landbridge screenshot screen.png --control control.sock
 
 The configuration file has the same keys (gpu, control, metrics, outputs,
-gpu-mode, window, host-memory, caching-from, unknown-caching), a table [limits] and, for each GPU that differs,
+gpu-mode, window, host-memory, host-node, caching-from, unknown-caching), a table [limits] and, for each GPU that differs,
 a table [[gpu]]; docs/serve.md shows one. Unknown keys are errors.
 
 Exit status: 0 after SIGTERM or SIGINT; 1 when serving fails; 2 when the command
@@ -48,6 +48,11 @@ pub struct Options {
     /// What host memory is made of [default: memfd].
     #[arg(long, value_enum, value_name = "KIND")]
     pub host_memory: Option<HostMemory>,
+
+    /// The NUMA node that host memory comes from [default: any]. Not for the
+    /// system heap, which can't be told.
+    #[arg(long, value_name = "NUMBER")]
+    pub host_node: Option<u32>,
 
     /// Who is asked how buffers are cached: "kernel" (needs CAP_BPF and
     /// CAP_PERFMON), "broker:SOCK" (a `landbridge mapinfo --broker`), or "rules",

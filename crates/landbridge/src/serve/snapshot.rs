@@ -164,7 +164,7 @@ fn buffer(buffer: &Buffer, seen: &Seen) -> BufferStatus {
     BufferStatus {
         buffer: number(buffer.id()),
         size: buffer.size(),
-        exporter: buffer.exporter_name().to_owned(),
+        exporter: buffer.backing(),
         origin: buffer.origin().map(str::to_owned),
         note: buffer.note().map(str::to_owned),
         uuid: buffer.uuid().map(|uuid| uuid.to_string()),

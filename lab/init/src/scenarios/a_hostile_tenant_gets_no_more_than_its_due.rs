@@ -115,6 +115,8 @@ fn blocks_nobody(checks: &mut Checks, place: &Place) -> Result<()> {
     let mapping = window.map(&buffer, 0, &place.hostile)?;
     let screen = ScanoutImport::attach_as(&buffer, 0, Failing::Allowed, &place.host)?;
     screen.read(LONG)?.end()?;
+    let cpu = CpuImport::attach(&buffer, "host", Direction::ReadWrite, &place.host)?;
+    write(&cpu, 0, 0x5a)?;
 
     let vgem = Card::open("vgem")?;
     let object = vgem.dumb(4096)?;
@@ -125,17 +127,34 @@ fn blocks_nobody(checks: &mut Checks, place: &Place) -> Result<()> {
         flags: WRITE as u32,
         fd: forever.as_raw_fd(),
     };
-    ioctl(&vmm.file()?, IMPORT_SYNC_FILE, &mut import)?;
+    let file = vmm.file()?;
+    let mut holdout = Holdout::start(file.as_fd(), SIZE)?;
+    ioctl(&file, IMPORT_SYNC_FILE, &mut import)?;
     let start = Instant::now();
-    let read = screen.read(DEADLINE);
-    held_up(checks, "a scanout", start, read.is_err());
-    drop(read);
+    let shown = screen.read(DEADLINE);
+    held_up(checks, "a scanout", start, shown.is_err());
+    drop(shown);
+    let kept = buffer.identity();
     let start = Instant::now();
     let revoked = buffer.revoke(DEADLINE);
     held_up(checks, "a revocation", start, true);
-    // Its bytes can't be brought away from who keeps a dma-buf, either.
-    let why = "was still being written by devices";
-    checks.refused("and it is told what is in the way", revoked, why);
+    // Nothing empties a dma-buf under who maps it: said, and left to him.
+    checks.refused("and he is named", revoked, "guest window");
+    buffer.restore(DEADLINE)?;
+    checks.holds(
+        "what comes back is other memory",
+        buffer.identity() != kept,
+        "than what he keeps",
+    );
+    let byte = read(&cpu, 0)?;
+    checks.equal(
+        "with the bytes, though the fence has not ended",
+        &byte,
+        &0x5a,
+    );
+    write(&cpu, 4096, 0x6b)?;
+    let theirs = holdout.sees(4096)?;
+    checks.equal("and he sees nothing of what is written later", &theirs, &0);
     vgem.signal_fence(fence)?;
     // The VMM is not asked again.
     std::mem::forget(mapping);
@@ -194,7 +213,7 @@ fn sees_no_more(checks: &mut Checks, place: &Place, kind: Kind) -> Result<()> {
         revoked?;
         checks.equal(&format!("{kind}: it sees zeros"), &holdout.sees(0)?, &0);
     }
-    buffer.restore(LONG)?;
+    buffer.restore(DEADLINE)?;
     checks.equal(
         &format!("{kind}: everybody else has the bytes back"),
         &read(&cpu, 0)?,

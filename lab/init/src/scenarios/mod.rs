@@ -51,6 +51,7 @@ mod heaps_and_sync_files_refuse_what_the_table_says;
 mod hundreds_of_blobs_live_at_once_and_leave_nothing;
 mod kvm_slots_are_refused_as_the_table_says;
 mod memory_moves_and_goes_on_real_exporters;
+mod memory_moves_between_nodes;
 mod pairs_of_exporter_and_importer_are_as_the_kernel_says;
 mod prime_refuses_what_the_table_says;
 mod private_memory_is_its_guests_alone;
@@ -82,6 +83,7 @@ const SINGLE: &[Scenario] = &[
     a_machine_boots_with_real_exporters::SCENARIO,
     every_exporter_of_a_host_is_probed::SCENARIO,
     memory_moves_and_goes_on_real_exporters::SCENARIO,
+    memory_moves_between_nodes::SCENARIO,
     a_hostile_tenant_gets_no_more_than_its_due::SCENARIO,
     every_dma_buf_is_listed::SCENARIO,
     the_tools_tell_of_real_buffers::SCENARIO,

@@ -22,6 +22,7 @@ pub(super) struct GpuKeys {
     pub(super) gpu_mode: Option<GpuMode>,
     pub(super) window: Option<Size>,
     pub(super) host_memory: Option<HostMemory>,
+    pub(super) host_node: Option<u32>,
     pub(super) idle_maps: Option<usize>,
 }
 
@@ -52,6 +53,7 @@ pub(super) struct FileKeys {
     pub(super) gpu_mode: Option<GpuMode>,
     pub(super) window: Option<Size>,
     pub(super) host_memory: Option<HostMemory>,
+    pub(super) host_node: Option<u32>,
     pub(super) idle_maps: Option<usize>,
     pub(super) caching_from: Option<CachingFrom>,
     pub(super) unknown_caching: Option<CachingName>,

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 use clap::ValueEnum;
 use landbridge_device_gpu::{GpuConfig, Mode};
-use landbridge_exchange::exporters::host_memory::Kind;
+use landbridge_exchange::exporters::host_memory::{HostMemory as Memory, Kind, Placement};
+use landbridge_exchange::importers::window::PAGE;
 use landbridge_exchange::terms::MemoryModel;
 use landbridge_exchange::{Limits, Tenant};
 use serde::Deserialize;
@@ -70,7 +71,7 @@ impl HostMemory {
     }
 
     /// The device node that it needs.
-    fn node(self) -> Option<&'static str> {
+    fn device(self) -> Option<&'static str> {
         match self {
             Self::Memfd => None,
             Self::Udmabuf => Some("/dev/udmabuf"),
@@ -92,6 +93,8 @@ pub struct GpuSettings {
     pub mode: Mode,
     /// What host memory is made of.
     pub host_memory: HostMemory,
+    /// The NUMA node that host memory comes from; any, if none is named.
+    pub host_node: Option<u32>,
     /// How many maps stay in the window for the guest's next blobs.
     pub idle_maps: usize,
 }
@@ -103,8 +106,16 @@ impl GpuSettings {
         let config = GpuConfig::new(outputs, self.mode, tenant)?;
         // An operator can take it away, and give it back.
         let model = MemoryModel::Revocable { restorable: true };
-        let config = config.with_host_memory(self.host_memory.kind());
+        let config = config.with_host_memory(self.placement());
         Ok(config.with_host_model(model).with_idle_maps(self.idle_maps))
+    }
+
+    /// What host memory is to be.
+    fn placement(&self) -> Placement {
+        Placement {
+            kind: self.host_memory.kind(),
+            node: self.host_node,
+        }
     }
 
     fn new(own: GpuKeys, shared: &GpuKeys) -> anyhow::Result<Self> {
@@ -122,10 +133,15 @@ impl GpuSettings {
                 },
             },
             host_memory: own.host_memory.or(shared.host_memory).unwrap_or_default(),
+            host_node: own.host_node.or(shared.host_node),
             idle_maps: own.idle_maps.or(shared.idle_maps).unwrap_or(IDLE_MAPS),
         };
-        if let Some(node) = settings.host_memory.node() {
-            ensure!(Path::new(node).exists(), "this machine has no {node}");
+        if let Some(device) = settings.host_memory.device() {
+            ensure!(Path::new(device).exists(), "this machine has no {device}");
+        }
+        if let Some(node) = settings.host_node {
+            let some = Memory::allocate("check", PAGE, settings.placement());
+            some.with_context(|| format!("host-node = {node}"))?;
         }
         // What the device itself refuses is found before a socket is made.
         settings.config(Tenant::new("check", Limits::default()))?;
@@ -182,6 +198,7 @@ impl Settings {
             gpu_mode: options.gpu_mode.or(file.gpu_mode),
             window: options.window.or(file.window),
             host_memory: options.host_memory.or(file.host_memory),
+            host_node: options.host_node.or(file.host_node),
             idle_maps: file.idle_maps,
             ..GpuKeys::default()
         };

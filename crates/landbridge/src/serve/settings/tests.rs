@@ -105,3 +105,19 @@ fn the_example_of_the_manual_is_a_configuration() {
     assert_eq!(settings.gpus[1].mode, Mode::GuestImport);
     assert_eq!(settings.limits, Limits::default(), "it shows the defaults");
 }
+
+#[test]
+fn a_node_that_is_not_there_is_refused_before_a_socket_is_made() {
+    let of = |node| settings(&format!("host-node = {node}\ngpu = ['a.sock']"), &[]);
+    let error = format!("{:#}", of("4095").unwrap_err());
+    assert!(error.contains("host-node = 4095: "), "{error}");
+    of("'first'").unwrap_err();
+    let refused = of("0\nhost-memory = 'system-heap'");
+    refused.unwrap_err();
+    match of("0") {
+        Ok(settings) => assert_eq!(settings.gpus[0].host_node, Some(0)),
+        Err(error) => eprintln!("skipped: {error:#}"),
+    }
+    let line = settings("gpu = ['a.sock']", &["--host-node", "4095"]);
+    line.unwrap_err();
+}
