@@ -1,11 +1,12 @@
-//! The crate's only unsafe code: three facts that the compiler can't see.
+//! The crate's only unsafe code: what the compiler can't see.
 #![expect(
     unsafe_code,
-    reason = "states what a VMM's answer means and borrows a raw descriptor"
+    reason = "states what a VMM's answer means, borrows a raw descriptor, asks of a socket"
 )]
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 
 use landbridge_dmabuf::LetGo;
 
@@ -14,7 +15,8 @@ use crate::backend::{Acknowledged, Unsent};
 /// The proof that an unmapped buffer is nobody's any more.
 pub(crate) fn let_go(_answer: Acknowledged) -> LetGo {
     // SAFETY: a duplicate of the loan's descriptor went to the VMM with
-    // SHMEM_MAP and nowhere else, and none is in flight: the VMM answered that
+    // SHMEM_MAP and nowhere else (the gate in between drops its own before it
+    // passes the answer on), and none is in flight: the VMM answered that
     // message. `Acknowledged` exists only after it also answered the
     // SHMEM_UNMAP, which says that the guest's mapping and the VMM's own are
     // gone, and with them the VMM's duplicate. What the VMM announced of the
@@ -48,4 +50,18 @@ pub(crate) fn duplicate(fd: &dyn AsRawFd) -> io::Result<OwnedFd> {
     // until the handler has returned; a vring passes its own, under its lock.
     let borrowed = unsafe { BorrowedFd::borrow_raw(raw) };
     borrowed.try_clone_to_owned()
+}
+
+/// How much of what was sent the other end of a socket has not read, in bytes of
+/// the kernel's memory (`SIOCOUTQ`, unix(7)). 0 once it has read or dropped all.
+pub(crate) fn unread(stream: &UnixStream) -> io::Result<usize> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the descriptor is open for as long as `stream` is borrowed, and this
+    // request writes one int through the pointer, which is to one of ours; for
+    // sockets it has the number of TIOCOUTQ.
+    let done = unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if done < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(usize::try_from(bytes).unwrap_or_default())
 }

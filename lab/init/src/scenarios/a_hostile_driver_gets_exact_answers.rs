@@ -1,5 +1,6 @@
 //! A hostile driver in a VM, through a stock QEMU: it drives the device from a
-//! program, plays the table of attacks, and breaks rings and memory beyond that.
+//! program, plays the table of attacks, resets it while QEMU maps, and breaks rings
+//! and memory beyond that.
 //! QEMU, the daemon and a second GPU go on, and the stock driver comes back.
 
 use std::sync::Arc;
@@ -56,6 +57,7 @@ fn body(checks: &mut Checks) -> Result<()> {
     let start = (desk.daemon()?, desk.vmm()?);
     let flips = Flips::start(Arc::clone(&bystander))?;
     let mut device = Naked::take(first()?.virtio())?;
+    resets_in_mid_map(checks, &mut device)?;
     for round in 0..checks.rounds(SHORT, LONG) {
         table(checks, &mut device, round)?;
         checks.equal("frames go on meanwhile", &flips.go_on(), &true);
@@ -248,6 +250,42 @@ fn broken_rings(checks: &mut Checks, device: &mut Naked) -> Result<()> {
         matches!(seen, Seen::Answer(code) if code >= 0x1200),
         format!("{seen:x?}"),
     );
+    Ok(())
+}
+
+/// How often the device is reset while a blob is being mapped.
+const RESETS: u32 = 100;
+const MANY_RESETS: u32 = 2000;
+
+/// Resets while QEMU is asked for a map: it may read the request after it has
+/// stopped the device.
+fn resets_in_mid_map(checks: &mut Checks, device: &mut Naked) -> Result<()> {
+    let features = Features::all().bits();
+    let request = Request::ok(&map(1, 0));
+    let chain = [
+        Descriptor::readable(DATA, request.bytes.len() as u32).then(1),
+        Descriptor::writable(ROOM, request.room as u32),
+    ];
+    let began = Instant::now();
+    let resets = checks.rounds(RESETS, MANY_RESETS);
+    for round in 0..resets {
+        device.start(features)?;
+        ok(device, &host_blob(1, PAGE)).with_context(|| format!("reset {round}"))?;
+        device.write(DATA, &request.bytes);
+        device.submit(CONTROL_QUEUE, &chain);
+        // From before the device asks QEMU until after its answer.
+        let until = Instant::now() + Duration::from_micros(u64::from(round % 20) * 100);
+        while Instant::now() < until {
+            std::hint::spin_loop();
+        }
+        device.reset()?;
+    }
+    device.start(features)?;
+    healthy(device, 9).context("after resets while a map was under way")?;
+    checks.note(format!(
+        "{resets} resets in {} ms",
+        began.elapsed().as_millis()
+    ));
     Ok(())
 }
 

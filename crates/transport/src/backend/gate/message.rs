@@ -25,6 +25,9 @@ const VERSION: u32 = 1;
 const REPLY: u32 = 1 << 2;
 const NEED_REPLY: u32 = 1 << 3;
 
+/// Added to a request's number, it makes one that no protocol has.
+const NO_REQUEST: u32 = 1 << 16;
+
 /// A message, or what came of one before the VMM hung up.
 #[derive(Debug, Default)]
 pub(super) struct Message {
@@ -92,12 +95,27 @@ impl Message {
     /// The answer that all is well, if one is wanted: a VMM that starts a device
     /// in vain may not survive its end.
     pub(super) fn consent(&self) -> Option<Vec<u8>> {
-        if self.word(4)? & NEED_REPLY == 0 {
+        self.answer(0)
+    }
+
+    /// Whether an answer is wanted.
+    pub(super) fn wants_answer(&self) -> bool {
+        self.word(4).is_some_and(|flags| flags & NEED_REPLY != 0)
+    }
+
+    /// The answer, if one is wanted: 0 is success.
+    pub(super) fn answer(&self, code: u64) -> Option<Vec<u8>> {
+        if !self.wants_answer() {
             return None;
         }
         let words = [self.word(0)?, VERSION | REPLY, 8];
         let header = words.iter().flat_map(|word| word.to_ne_bytes());
-        Some(header.chain(0_u64.to_ne_bytes()).collect())
+        Some(header.chain(code.to_ne_bytes()).collect())
+    }
+
+    /// The descriptor that it brings, to be replaced.
+    pub(super) fn file(&mut self) -> Option<&mut OwnedFd> {
+        self.files.first_mut()
     }
 
     /// Sends it on, descriptors with the first byte.
@@ -105,16 +123,41 @@ impl Message {
         if self.bytes.is_empty() {
             return Ok(());
         }
+        let sent = self.send_some(stream, &self.bytes)?;
+        (&*stream).write_all(&self.bytes[sent..])
+    }
+
+    /// Sends the first byte and the descriptors, and returns the bytes that are
+    /// left.
+    pub(super) fn begin(&self, stream: &UnixStream) -> io::Result<&[u8]> {
+        let Some((first, rest)) = self.bytes.split_at_checked(1) else {
+            return Ok(&[]);
+        };
+        self.send_some(stream, first)?;
+        Ok(rest)
+    }
+
+    /// What makes of a first byte that was sent a request that does not exist, has
+    /// no payload, and is answered.
+    pub(super) fn nonsense(&self) -> Vec<u8> {
+        let request = self.request().unwrap_or_default() | NO_REQUEST;
+        let words = [request, VERSION | NEED_REPLY, 0];
+        let bytes = words.iter().flat_map(|word| word.to_ne_bytes());
+        bytes.skip(1).collect()
+    }
+
+    /// Sends descriptors and these bytes, or as many of them as go at once.
+    fn send_some(&self, stream: &UnixStream, bytes: &[u8]) -> io::Result<usize> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FILES))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         let files: Vec<BorrowedFd<'_>> = self.files.iter().map(|file| file.as_fd()).collect();
         if !files.is_empty() && !control.push(SendAncillaryMessage::ScmRights(&files)) {
             return Err(io::Error::other("too many descriptors"));
         }
-        let bytes = [IoSlice::new(&self.bytes)];
+        let bytes = [IoSlice::new(bytes)];
         let flags = SendFlags::NOSIGNAL;
         let sent = rustix::io::retry_on_intr(|| sendmsg(stream, &bytes, &mut control, flags))?;
-        (&*stream).write_all(&self.bytes[sent..])
+        Ok(sent)
     }
 
     fn word(&self, at: usize) -> Option<u32> {
