@@ -120,6 +120,30 @@ impl Desk {
         })
     }
 
+    /// Where what an output shows differs from `picture`, in words; none as soon as
+    /// it does not. A driver has put its commands in the queue when its program
+    /// goes on, and does not always wait for the answers.
+    ///
+    /// # Errors
+    /// When there is no picture.
+    pub fn difference(
+        &mut self,
+        device: usize,
+        output: u32,
+        picture: Picture,
+    ) -> Result<Option<String>> {
+        let start = Instant::now();
+        loop {
+            let shot = self.screenshot(device, output);
+            let late = start.elapsed() > Duration::from_secs(2);
+            match shot.map(|shot| shot.difference(picture)) {
+                Ok(None) => return Ok(None),
+                known if late => return known,
+                _ => std::thread::sleep(Duration::from_millis(20)),
+            }
+        }
+    }
+
     /// Writes to the host memory of the one blob of this size that the daemon
     /// has, past the daemon and the guest.
     ///

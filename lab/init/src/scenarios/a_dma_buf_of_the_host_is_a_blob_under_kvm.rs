@@ -47,7 +47,7 @@ fn body(checks: &mut Checks) -> Result<()> {
     } = card.show(&screen, 5)?;
     // Asked only now: as long as the console is shown, it copies.
     let before = desk.status()?["copied_bytes"].clone();
-    let difference = desk.screenshot(0, 0)?.difference(picture);
+    let difference = desk.difference(0, 0, picture)?;
     checks.equal("the host sees the picture", &difference, &None);
     let next = Picture {
         number: 6,
@@ -106,7 +106,7 @@ impl Scene {
         picture.draw(&memory);
         let framebuffer = self.card.framebuffer(made.handle, picture)?;
         self.card.set(&self.screen, framebuffer)?;
-        let difference = self.desk.screenshot(0, 0)?.difference(picture);
+        let difference = self.desk.difference(0, 0, picture)?;
         checks.equal("the host sees the guest's pages", &difference, &None);
         let next = Picture {
             number: number + 1,

@@ -78,7 +78,7 @@ fn live_once(checks: &mut Checks, desk: &mut Desk, life: u32) -> Result<String> 
     let card = Card::open(0)?;
     let screen = card.screen(0)?;
     let shown = card.show(&screen, life)?;
-    let difference = desk.screenshot(0, 0)?.difference(shown.picture);
+    let difference = desk.difference(0, 0, shown.picture)?;
     if difference.is_some() {
         let scanout = desk.status()?["devices"][0]["scanouts"][0].clone();
         let reads: Vec<u8> = (0..4).map(|at| shown.memory.get(at)).collect();

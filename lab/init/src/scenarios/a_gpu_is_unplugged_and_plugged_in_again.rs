@@ -50,7 +50,7 @@ fn body(checks: &mut Checks) -> Result<()> {
         let card = Card::open(0)?;
         let screen = card.screen(0)?;
         let shown = card.show(&screen, life)?;
-        let difference = desk.screenshot(0, 0)?.difference(shown.picture);
+        let difference = desk.difference(0, 0, shown.picture)?;
         checks.equal(
             &format!("life {life} shows its picture"),
             &difference,

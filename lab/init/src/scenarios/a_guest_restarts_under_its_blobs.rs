@@ -104,7 +104,7 @@ fn body(checks: &mut Checks) -> Result<()> {
 fn use_it(checks: &mut Checks, desk: &mut Desk, card: &Card, life: u32) -> Result<Vec<Map>> {
     let screen = card.screen(0)?;
     let shown = card.show(&screen, life)?;
-    let difference = desk.screenshot(0, 0)?.difference(shown.picture);
+    let difference = desk.difference(0, 0, shown.picture)?;
     checks.equal(
         &format!("life {life} shows its picture"),
         &difference,

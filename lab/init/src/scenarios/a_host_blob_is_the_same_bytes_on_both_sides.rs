@@ -108,7 +108,7 @@ fn shown_in_place(
     let status = desk.status()?;
     let before = &status["copied_bytes"];
     let kind = resource(&status, made.resource)["kind"].clone();
-    let difference = desk.screenshot(0, 0)?.difference(picture);
+    let difference = desk.difference(0, 0, picture)?;
     checks.equal(&format!("the host sees a {kind}"), &difference, &None);
     let next = Picture {
         number: picture.number + 100,

@@ -75,7 +75,7 @@ fn body(checks: &mut Checks) -> Result<()> {
         }
     }
     let picture = flips.end()?;
-    let difference = desk.screenshot(0, 0)?.difference(picture);
+    let difference = desk.difference(0, 0, picture)?;
     checks.equal("the last picture is right", &difference, &None);
     if let Some((daemon, vmm)) = settled {
         desk.daemon()?.check_no_growth(checks, "the daemon", daemon);

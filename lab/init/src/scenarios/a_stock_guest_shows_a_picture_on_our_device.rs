@@ -78,7 +78,7 @@ fn show(checks: &mut Checks, desk: &mut Desk, card: &Card) -> Result<()> {
     picture.draw(&memory);
     let framebuffer = card.framebuffer(made.handle, picture)?;
     card.set(&screen, framebuffer)?;
-    let difference = desk.screenshot(0, 0)?.difference(picture);
+    let difference = desk.difference(0, 0, picture)?;
     checks.equal("the host sees the picture", &difference, &None);
     status(checks, desk, made.resource, picture)?;
     let second = Picture {

@@ -115,7 +115,7 @@ impl Scene {
     fn shown(&mut self, made: Made, picture: Picture) -> Result<Option<String>> {
         let framebuffer = self.card.framebuffer(made.handle, picture)?;
         self.card.set(&self.screen, framebuffer)?;
-        let difference = self.desk.screenshot(0, 0)?.difference(picture);
+        let difference = self.desk.difference(0, 0, picture)?;
         self.card.switch_off(&self.screen)?;
         self.card.remove_framebuffer(framebuffer)?;
         Ok(difference)

@@ -81,7 +81,7 @@ fn show(
     card.set(screen, framebuffer)?;
     // Asked only now: as long as the console is shown, it copies.
     let before = desk.status()?["copied_bytes"].clone();
-    let difference = desk.screenshot(0, 0)?.difference(picture);
+    let difference = desk.difference(0, 0, picture)?;
     checks.equal(
         &format!("the host sees {name}'s buffer"),
         &difference,

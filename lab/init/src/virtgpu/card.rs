@@ -38,7 +38,10 @@ impl Card {
             let missing = match Self::all().map(|all| all.into_iter().nth(index)) {
                 // A card's node is there a little before it can be opened.
                 Ok(Some((device, node))) => match Device::open(&node) {
-                    Ok(opened) => return Ok(Self::of(opened, &device)),
+                    Ok(opened) => match Self::of(opened, &device).whole() {
+                        Ok(card) => return Ok(card),
+                        Err(error) => error.into(),
+                    },
                     Err(error) => Error::other(error),
                 },
                 Ok(None) => Error::other(format!("no card {index} of {DRIVER}")),
@@ -58,6 +61,15 @@ impl Card {
             device: opened,
             objects: Mutex::default(),
             virtio: virtio.to_string_lossy().into_owned(),
+        }
+    }
+
+    /// Itself, unless its outputs are listed and can't be asked yet: the kernel
+    /// registers them last.
+    fn whole(self) -> std::result::Result<Self, Errno> {
+        match self.connectors() {
+            Err(Errno::NOENT) => Err(Errno::NOENT),
+            _ => Ok(self),
         }
     }
 
