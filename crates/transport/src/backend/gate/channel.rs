@@ -28,8 +28,10 @@ use crate::asserted;
 const SHMEM_MAP: u32 = 9;
 const SHMEM_UNMAP: u32 = 10;
 
-/// How often to look whether the VMM has read something.
+/// How long to wait before looking again whether the VMM has read something: at
+/// first, and at last, since one that is busy may not read for long.
 const PAUSE: Duration = Duration::from_micros(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(2);
 
 /// How often the VMM has started and stopped the device: odd while it runs.
 #[derive(Debug, Clone, Default)]
@@ -97,8 +99,10 @@ fn requests(device: &UnixStream, vmm: &UnixStream, runs: &Runs) -> io::Result<()
 /// Sends a request if the VMM reads it in this run. Returns whether it did.
 fn send_in(run: u64, request: &Message, vmm: &UnixStream, runs: &Runs) -> io::Result<bool> {
     let rest = request.begin(vmm)?;
+    let mut pause = PAUSE;
     while asserted::unread(vmm)? > 0 {
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(pause);
+        pause = LONGEST_PAUSE.min(pause * 2);
     }
     let in_time = runs.current() == Some(run);
     if in_time {
