@@ -39,7 +39,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     },
 };
 
-/// Both are for long runs: the second takes most of an hour.
+/// Both are for long runs: the second takes ten minutes at least.
 pub(super) const LONG: [Scenario; 2] = [
     Scenario {
         name: "a_guest_loses_no_write_in_a_thousand_moves",
