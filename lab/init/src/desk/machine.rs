@@ -5,6 +5,7 @@
 use super::{ALONE, ARGUMENT};
 use crate::checks::KnownWarning;
 use crate::scenario::{Beside, Device};
+use crate::virtgpu::TAKEDOWN;
 
 /// The module of the guest's driver.
 pub const MODULE: &str = "virtio-gpu";
@@ -141,11 +142,7 @@ pub const RECOVER: &[&str] = &[
 /// What the stock driver never gives back when its device goes before it has
 /// answered: commands, and the window's part of a blob that a program still
 /// maps.
-pub const LEAKS: &[KnownWarning] = &[
-    leak("__slab_err"),
-    leak("kmem_cache_destroy"),
-    leak("drm_mm_takedown"),
-];
+pub const LEAKS: &[KnownWarning] = &[leak("__slab_err"), leak("kmem_cache_destroy"), TAKEDOWN];
 
 const fn leak(function: &'static str) -> KnownWarning {
     KnownWarning {

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::checks::{Checks, KnownWarning};
+use crate::checks::Checks;
 use crate::desk::machine::{GPU, MODULE, ONE, PORT};
 use crate::desk::{Desk, buffers};
 use crate::scenario::{Expect, Needs, Scenario, Storey};
-use crate::virtgpu::Card;
+use crate::virtgpu::{Card, TAKEDOWN};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "a_driver_comes_and_goes",
@@ -25,13 +25,6 @@ pub(super) const SCENARIO: Scenario = Scenario {
     limit: Duration::from_secs(30),
     expect: Expect::Passes,
     body,
-};
-
-/// The device's answer came too late after all.
-const TAKEDOWN: KnownWarning = KnownWarning {
-    function: "drm_mm_takedown",
-    reason: "the driver gives a blob's place in the window back when the device answers, \
-             and does not wait for that when it is unbound",
 };
 
 /// What is held is compared from this life on.

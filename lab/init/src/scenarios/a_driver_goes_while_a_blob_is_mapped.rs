@@ -7,11 +7,11 @@ use std::time::Duration;
 use anyhow::Result;
 use landbridge_dmabuf::{Access, Bracketed, DmaBuf};
 
-use crate::checks::{Checks, KnownWarning};
+use crate::checks::Checks;
 use crate::desk::machine::{GPU, MODULE, ONE, PORT};
 use crate::desk::{Desk, buffers};
 use crate::scenario::{Expect, Needs, Scenario, Storey};
-use crate::virtgpu::Card;
+use crate::virtgpu::{Card, TAKEDOWN};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "a_driver_goes_while_a_blob_is_mapped",
@@ -27,13 +27,6 @@ pub(super) const SCENARIO: Scenario = Scenario {
     limit: Duration::from_secs(30),
     expect: Expect::Passes,
     body,
-};
-
-/// The blob outlives the device that it belongs to.
-const TAKEDOWN: KnownWarning = KnownWarning {
-    function: "drm_mm_takedown",
-    reason: "the driver gives a blob's place in the window back when the device answers, \
-             and one that is unbound gets no more answers",
 };
 
 /// Longer than any fence here takes.

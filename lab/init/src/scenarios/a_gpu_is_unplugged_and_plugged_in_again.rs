@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use serde_json::json;
 
-use crate::checks::{Checks, KnownWarning};
+use crate::checks::Checks;
 use crate::desk::Desk;
 use crate::desk::machine::{GPU, MODULE, ONE, PORT, QMP};
 use crate::scenario::{Expect, Needs, Scenario, Storey};
-use crate::virtgpu::Card;
+use crate::virtgpu::{Card, TAKEDOWN};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "a_gpu_is_unplugged_and_plugged_in_again",
@@ -26,13 +26,6 @@ pub(super) const SCENARIO: Scenario = Scenario {
     limit: Duration::from_secs(90),
     expect: Expect::Passes,
     body,
-};
-
-/// The blob outlives the device that it belongs to.
-const TAKEDOWN: KnownWarning = KnownWarning {
-    function: "drm_mm_takedown",
-    reason: "the driver gives a blob's place in the window back when the device answers, \
-             and one that is unplugged gives no more answers",
 };
 
 const SHORT: u32 = 2;

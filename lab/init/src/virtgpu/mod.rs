@@ -23,3 +23,12 @@ pub use flips::Flips;
 pub use kms::{Connector, Mode, Screen};
 pub use picture::Picture;
 pub use shown::Shown;
+
+use crate::checks::KnownWarning;
+
+/// What the stock driver says when its device goes a little too early.
+pub const TAKEDOWN: KnownWarning = KnownWarning {
+    function: "drm_mm_takedown",
+    reason: "the driver gives an object's place back when the device answers, and a \
+             device that is unbound or unplugged before gives no more answers",
+};
