@@ -8,7 +8,7 @@ use std::time::Duration;
 use landbridge_dmabuf::{Access, Mapping};
 use landbridge_exchange::exporters::host_memory::{HostMemory, Kind};
 use landbridge_exchange::importers::cpu::CpuImport;
-use landbridge_exchange::importers::window::fake::{Call, Mood};
+use landbridge_exchange::importers::window::fake::{Call, HoldUp, Mood};
 use landbridge_exchange::importers::window::{
     MapperError, PAGE, Unmapped, Window, WindowMap, WindowMapper,
 };
@@ -29,6 +29,15 @@ fn buffer(scene: &Scene) -> Buffer {
 
 fn bytes(scene: &Scene) -> u64 {
     scene.tenant.used(Resource::Bytes)
+}
+
+/// Takes a mapped buffer's memory away, and holds the VMM up when it is asked for
+/// zero pages.
+fn revoke_and_hold_zeroes<'a>(scene: &'a Scene, buffer: &Buffer) -> HoldUp<'a> {
+    let held = scene.mapper.hold_up_after(1);
+    buffer.revoke(LONG).unwrap();
+    scene.mapper.wait_for_calls(3);
+    held
 }
 
 /// Waits for something that another thread does.
@@ -126,9 +135,7 @@ fn nobody_waits_for_zeroes_but_who_needs_the_place() {
     let scene = Scene::new();
     let buffer = buffer(&scene);
     let mapping = scene.window.map(&buffer, 0, &scene.tenant).unwrap();
-    let held = scene.mapper.hold_up_after(1);
-    buffer.revoke(LONG).unwrap();
-    scene.mapper.wait_for_calls(3);
+    let held = revoke_and_hold_zeroes(&scene, &buffer);
     thread::scope(|scope| {
         let restoring = scope.spawn(|| buffer.restore(LONG).unwrap());
         thread::sleep(Duration::from_millis(20));
@@ -153,9 +160,7 @@ fn a_guest_that_unmaps_first_leaves_nothing_behind() {
     let scene = Scene::new();
     let buffer = buffer(&scene);
     let mapping = scene.window.map(&buffer, 0, &scene.tenant).unwrap();
-    let held = scene.mapper.hold_up_after(1);
-    buffer.revoke(LONG).unwrap();
-    scene.mapper.wait_for_calls(3);
+    let held = revoke_and_hold_zeroes(&scene, &buffer);
     thread::scope(|scope| {
         let unmapping = scope.spawn(|| mapping.unmap().unwrap());
         drop(held);
@@ -170,9 +175,7 @@ fn zeroes_that_a_reset_overtakes_are_undone() {
     let scene = Scene::new();
     let buffer = buffer(&scene);
     let mapping = scene.window.map(&buffer, 0, &scene.tenant).unwrap();
-    let held = scene.mapper.hold_up_after(1);
-    buffer.revoke(LONG).unwrap();
-    scene.mapper.wait_for_calls(3);
+    let held = revoke_and_hold_zeroes(&scene, &buffer);
     scene.mapper.drop_all();
     scene.window.reset();
     drop(held);
@@ -220,9 +223,7 @@ fn a_vmm_that_refuses_zeroes_gets_the_memory_back_all_the_same() {
         let scene = Scene::new();
         let buffer = buffer(&scene);
         let mapping = scene.window.map(&buffer, 0, &scene.tenant).unwrap();
-        let held = scene.mapper.hold_up_after(1);
-        buffer.revoke(LONG).unwrap();
-        scene.mapper.wait_for_calls(3);
+        let held = revoke_and_hold_zeroes(&scene, &buffer);
         scene.mapper.set_mood(mood);
         drop(held);
         until("refused", || bytes(&scene) == SIZE);
