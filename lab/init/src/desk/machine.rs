@@ -4,7 +4,7 @@
 
 use super::{ALONE, ARGUMENT};
 use crate::checks::KnownWarning;
-use crate::scenario::{Beside, Device};
+use crate::scenario::{Beside, Device, Needs};
 use crate::virtgpu::TAKEDOWN;
 
 /// The module of the guest's driver.
@@ -153,6 +153,15 @@ const fn leak(function: &'static str) -> KnownWarning {
 
 /// The programs for one GPU.
 pub const ONE: &[Beside] = &[serving(SERVE_ONE), DESK];
+
+/// What a scenario with one GPU needs. Others begin with it.
+pub const ONE_GPU: Needs = Needs {
+    modules: &[MODULE],
+    devices: &[PORT, GPU],
+    beside: ONE,
+    qemu: (11, 1),
+    ..Needs::NOTHING
+};
 
 /// A program that serves with `args`; the desk, which comes after it, waits
 /// until it does.

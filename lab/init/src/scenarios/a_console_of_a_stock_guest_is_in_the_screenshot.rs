@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 
 use crate::checks::Checks;
 use crate::console::Console;
-use crate::desk::machine::{GPU, MODULE, ONE, PORT};
+use crate::desk::machine::{GPU, ONE_GPU, PORT};
 use crate::desk::{CONTROL, Desk};
 use crate::scenario::{Device, Expect, Needs, Scenario, Storey};
 
@@ -19,11 +19,8 @@ pub(super) const SCENARIO: Scenario = Scenario {
     claim: "a stock guest's console is on our device; the text can be read in the screenshot",
     storey: Storey::Guest,
     needs: Needs {
-        modules: &[MODULE],
         devices: &[PORT, GPU, Device::CONSOLE],
-        beside: ONE,
-        qemu: (11, 1),
-        ..Needs::NOTHING
+        ..ONE_GPU
     },
     limit: Duration::from_secs(30),
     expect: Expect::Passes,

@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 
 use crate::checks::Checks;
 use crate::desk::Desk;
-use crate::desk::machine::{GPU, LEAKS, MODULE, ONE, PORT, QMP, RECOVER, SERVE_ONE};
+use crate::desk::machine::{GPU, LEAKS, ONE_GPU, PORT, QMP, RECOVER, SERVE_ONE};
 use crate::scenario::{Expect, Needs, Scenario, Storey};
 use crate::sys::memory::{Map, PAGE};
 use crate::virtgpu::{Blob, Card, Picture};
@@ -17,12 +17,9 @@ pub(super) const SCENARIO: Scenario = Scenario {
     claim: "each recovery leaves QEMU and the daemon with what they had at the start",
     storey: Storey::Guest,
     needs: Needs {
-        modules: &[MODULE],
         devices: &[PORT, GPU, QMP],
-        beside: ONE,
-        qemu: (11, 1),
         alone: true,
-        ..Needs::NOTHING
+        ..ONE_GPU
     },
     limit: Duration::from_secs(180),
     expect: Expect::Passes,

@@ -6,22 +6,16 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use crate::checks::Checks;
-use crate::desk::machine::{GPU, MODULE, ONE, PORT};
+use crate::desk::machine::ONE_GPU;
 use crate::desk::{Desk, buffers};
-use crate::scenario::{Expect, Needs, Scenario, Storey};
+use crate::scenario::{Expect, Scenario, Storey};
 use crate::virtgpu::{Card, TAKEDOWN};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "a_driver_comes_and_goes",
     claim: "unbound and bound again and again, a driver works each time, and leaves nothing",
     storey: Storey::Guest,
-    needs: Needs {
-        modules: &[MODULE],
-        devices: &[PORT, GPU],
-        beside: ONE,
-        qemu: (11, 1),
-        ..Needs::NOTHING
-    },
+    needs: ONE_GPU,
     limit: Duration::from_secs(30),
     expect: Expect::Passes,
     body,

@@ -8,22 +8,16 @@ use anyhow::Result;
 use landbridge_dmabuf::{Access, Bracketed, DmaBuf};
 
 use crate::checks::Checks;
-use crate::desk::machine::{GPU, MODULE, ONE, PORT};
+use crate::desk::machine::ONE_GPU;
 use crate::desk::{Desk, buffers};
-use crate::scenario::{Expect, Needs, Scenario, Storey};
+use crate::scenario::{Expect, Scenario, Storey};
 use crate::virtgpu::{Card, TAKEDOWN};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "a_driver_goes_while_a_blob_is_mapped",
     claim: "a driver unbound under a mapped blob takes nobody with it, and the next one works",
     storey: Storey::Guest,
-    needs: Needs {
-        modules: &[MODULE],
-        devices: &[PORT, GPU],
-        beside: ONE,
-        qemu: (11, 1),
-        ..Needs::NOTHING
-    },
+    needs: ONE_GPU,
     limit: Duration::from_secs(30),
     expect: Expect::Passes,
     body,

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::checks::Checks;
 use crate::desk::Desk;
-use crate::desk::machine::{GPU, MODULE, ONE, PORT, QMP};
+use crate::desk::machine::{GPU, ONE_GPU, PORT, QMP};
 use crate::scenario::{Expect, Needs, Scenario, Storey};
 use crate::virtgpu::{Card, TAKEDOWN};
 
@@ -17,11 +17,8 @@ pub(super) const SCENARIO: Scenario = Scenario {
     claim: "a GPU leaves a running VM with nothing of it held, and works when it comes back",
     storey: Storey::Guest,
     needs: Needs {
-        modules: &[MODULE],
         devices: &[PORT, GPU, QMP],
-        beside: ONE,
-        qemu: (11, 1),
-        ..Needs::NOTHING
+        ..ONE_GPU
     },
     limit: Duration::from_secs(90),
     expect: Expect::Passes,

@@ -8,9 +8,9 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use crate::checks::Checks;
-use crate::desk::machine::{GPU, MODULE, ONE, PORT};
+use crate::desk::machine::ONE_GPU;
 use crate::desk::{CONTROL, Desk};
-use crate::scenario::{Expect, Needs, Scenario, Storey};
+use crate::scenario::{Expect, Scenario, Storey};
 use crate::sys::memory::{Map, PAGE};
 use crate::virtgpu::{Blob, Card};
 
@@ -22,13 +22,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     name: "a_guest_finds_zeroes_where_memory_was_taken_away",
     claim: "a mapped blob whose memory is revoked reads as zeros, what the guest writes there reaches nobody, what others write does not reach it, and restored it has its bytes",
     storey: Storey::Guest,
-    needs: Needs {
-        modules: &[MODULE],
-        devices: &[PORT, GPU],
-        beside: ONE,
-        qemu: (11, 1),
-        ..Needs::NOTHING
-    },
+    needs: ONE_GPU,
     limit: Duration::from_secs(30),
     expect: Expect::Passes,
     body,

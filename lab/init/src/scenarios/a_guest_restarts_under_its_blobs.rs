@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::boot::{Restart, restart};
 use crate::checks::Checks;
-use crate::desk::machine::{GPU, MODULE, ONE, PORT};
+use crate::desk::machine::ONE_GPU;
 use crate::desk::{Desk, Held, buffers};
 use crate::scenario::{Expect, Needs, Scenario, Storey};
 use crate::sys::memory::{Map, PAGE};
@@ -20,12 +20,8 @@ pub(super) const SCENARIO: Scenario = Scenario {
     claim: "after a restart, hard, orderly or by a panic, the GPU works again and holds nothing of before",
     storey: Storey::Guest,
     needs: Needs {
-        modules: &[MODULE],
-        devices: &[PORT, GPU],
-        beside: ONE,
-        qemu: (11, 1),
         restarts: true,
-        ..Needs::NOTHING
+        ..ONE_GPU
     },
     limit: Duration::from_secs(120),
     expect: Expect::Passes,

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use crate::checks::Checks;
 use crate::desk::Desk;
-use crate::desk::machine::{GPU, MODULE, ONE, PORT};
-use crate::scenario::{Expect, Needs, Scenario, Storey};
+use crate::desk::machine::ONE_GPU;
+use crate::scenario::{Expect, Scenario, Storey};
 use crate::sys::dma_buf::{END, SYNC, Sync, WRITE};
 use crate::sys::ioctl::ioctl;
 use crate::sys::memory::{How, Map};
@@ -23,13 +23,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     name: "a_host_blob_is_the_same_bytes_on_both_sides",
     claim: "a host blob is mapped cached in the guest, shown without a copy, and has a UUID",
     storey: Storey::Guest,
-    needs: Needs {
-        modules: &[MODULE],
-        devices: &[PORT, GPU],
-        beside: ONE,
-        qemu: (11, 1),
-        ..Needs::NOTHING
-    },
+    needs: ONE_GPU,
     limit: Duration::from_secs(30),
     expect: Expect::Passes,
     body,

@@ -20,23 +20,21 @@ use landbridge_transport::guest::{Descriptor, PAGE};
 use crate::checks::Checks;
 use crate::desk::Desk;
 use crate::desk::machine::{
-    DESK, HOSTILE_GPU, LEAKS, MODULE, PORT, SECOND_GPU, SERVE_HOSTILE, serving,
+    DESK, HOSTILE_GPU, LEAKS, ONE_GPU, PORT, SECOND_GPU, SERVE_HOSTILE, serving,
 };
 use crate::naked::Naked;
 use crate::scenario::{Expect, Needs, Scenario, Storey};
-use crate::virtgpu::{Card, Flips, Picture};
+use crate::virtgpu::{Card, Flips};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "a_hostile_driver_gets_exact_answers",
     claim: "a hostile driver gets exact answers; QEMU, the daemon and another GPU go on",
     storey: Storey::Guest,
     needs: Needs {
-        modules: &[MODULE],
         devices: &[PORT, HOSTILE_GPU, SECOND_GPU],
         beside: &[serving(SERVE_HOSTILE), DESK],
-        qemu: (11, 1),
         alone: true,
-        ..Needs::NOTHING
+        ..ONE_GPU
     },
     limit: Duration::from_secs(240),
     expect: Expect::Passes,
@@ -303,14 +301,8 @@ const ROOM: u64 = DATA + PAGE;
 fn stock_driver_shows(checks: &mut Checks, desk: &mut Desk) -> Result<()> {
     let card = first()?;
     let screen = card.screen(0)?;
-    let (width, height) = screen.mode.size();
-    let (made, pitch, memory) = card.dumb(width, height)?;
-    let picture = Picture {
-        pitch,
-        ..Picture::new(width, height, 3)
-    };
-    picture.draw(&memory);
-    card.set(&screen, card.framebuffer(made.handle, picture)?)?;
+    let (framebuffer, picture) = card.dumb_picture(&screen, 3)?;
+    card.set(&screen, framebuffer)?;
     let difference = desk.difference(0, 0, picture)?;
     checks.equal("the stock driver shows a picture", &difference, &None);
     Ok(())

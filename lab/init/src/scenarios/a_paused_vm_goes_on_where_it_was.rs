@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::checks::Checks;
 use crate::desk::Desk;
-use crate::desk::machine::{GPU, MODULE, ONE, PORT, QMP};
+use crate::desk::machine::{GPU, ONE_GPU, PORT, QMP};
 use crate::scenario::{Expect, Needs, Scenario, Storey};
 use crate::sys::memory::{Map, PAGE};
 use crate::virtgpu::{Blob, Card, Flips};
@@ -19,12 +19,9 @@ pub(super) const SCENARIO: Scenario = Scenario {
     claim: "a VM that is paused keeps its picture and blobs, and flips on when it goes on",
     storey: Storey::Guest,
     needs: Needs {
-        modules: &[MODULE],
         devices: &[PORT, GPU, QMP],
-        beside: ONE,
-        qemu: (11, 1),
         alone: true,
-        ..Needs::NOTHING
+        ..ONE_GPU
     },
     limit: Duration::from_secs(60),
     expect: Expect::Passes,

@@ -7,21 +7,15 @@ use anyhow::{Context as _, Result};
 
 use crate::checks::Checks;
 use crate::desk::Desk;
-use crate::desk::machine::{GPU, MODULE, ONE, PORT, SERVE_ONE};
-use crate::scenario::{Expect, Needs, Scenario, Storey};
+use crate::desk::machine::{GPU, ONE_GPU, SERVE_ONE};
+use crate::scenario::{Expect, Scenario, Storey};
 use crate::virtgpu::{Card, Param, Picture};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "a_stock_guest_shows_a_picture_on_our_device",
     claim: "a stock guest sets a mode on our device; a screenshot of the host is the picture",
     storey: Storey::Guest,
-    needs: Needs {
-        modules: &[MODULE],
-        devices: &[PORT, GPU],
-        beside: ONE,
-        qemu: (11, 1),
-        ..Needs::NOTHING
-    },
+    needs: ONE_GPU,
     limit: Duration::from_secs(20),
     expect: Expect::Passes,
     body,

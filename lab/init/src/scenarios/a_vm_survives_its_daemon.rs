@@ -8,23 +8,20 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow, ensure};
 
 use crate::checks::Checks;
-use crate::desk::machine::{GPU, LEAKS, MODULE, ONE, PORT, QMP, RECOVER, SERVE_ONE};
+use crate::desk::machine::{GPU, LEAKS, ONE_GPU, PORT, QMP, RECOVER, SERVE_ONE};
 use crate::desk::{Desk, Held};
 use crate::scenario::{Expect, Needs, Scenario, Storey};
 use crate::sys::memory::{Map, PAGE};
-use crate::virtgpu::{Blob, Card, Picture, Screen};
+use crate::virtgpu::{Blob, Card};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "a_vm_survives_its_daemon",
     claim: "the daemon is killed in mid-frame: the VM lives, keeps its maps, gets its device back",
     storey: Storey::Guest,
     needs: Needs {
-        modules: &[MODULE],
         devices: &[PORT, GPU, QMP],
-        beside: ONE,
-        qemu: (11, 1),
         alone: true,
-        ..Needs::NOTHING
+        ..ONE_GPU
     },
     limit: Duration::from_secs(60),
     expect: Expect::Passes,
@@ -79,7 +76,10 @@ fn body(checks: &mut Checks) -> Result<()> {
 /// Has the daemon killed while frames are drawn, and says how many were.
 fn kill_in_mid_frame(desk: &mut Desk, card: &Arc<Card>) -> Result<u64> {
     let screen = card.screen(0)?;
-    let framebuffers = [picture(card, &screen, 1)?, picture(card, &screen, 2)?];
+    let framebuffers = [
+        card.dumb_picture(&screen, 1)?.0,
+        card.dumb_picture(&screen, 2)?.0,
+    ];
     card.set(&screen, framebuffers[0])?;
     let (drawn, dead) = <(Arc<AtomicU64>, Arc<AtomicBool>)>::default();
     let frames = std::thread::spawn({
@@ -106,17 +106,6 @@ fn kill_in_mid_frame(desk: &mut Desk, card: &Arc<Card>) -> Result<u64> {
     dead.store(true, Ordering::Relaxed);
     frames.join().map_err(|_| anyhow!("drawing frames"))?;
     Ok(drawn.load(Ordering::Relaxed))
-}
-
-fn picture(card: &Card, screen: &Screen, number: u32) -> Result<u32> {
-    let (width, height) = screen.mode.size();
-    let (made, pitch, memory) = card.dumb(width, height)?;
-    let picture = Picture {
-        pitch,
-        ..Picture::new(width, height, number)
-    };
-    picture.draw(&memory);
-    Ok(card.framebuffer(made.handle, picture)?)
 }
 
 fn mapping_stays(checks: &mut Checks, memory: &Map) {

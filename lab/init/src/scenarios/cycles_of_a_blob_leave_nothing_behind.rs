@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::checks::Checks;
 use crate::desk::Desk;
-use crate::desk::machine::{GPU, MODULE, ONE, PORT};
-use crate::scenario::{Expect, Needs, Scenario, Storey};
+use crate::desk::machine::ONE_GPU;
+use crate::scenario::{Expect, Scenario, Storey};
 use crate::sys::memory::PAGE;
 use crate::virtgpu::{Blob, CROSS_DEVICE, Card, MAPPABLE};
 
@@ -16,13 +16,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     name: "cycles_of_a_blob_leave_nothing_behind",
     claim: "create, map, write, unmap, unref, again and again: daemon and QEMU hold no more",
     storey: Storey::Guest,
-    needs: Needs {
-        modules: &[MODULE],
-        devices: &[PORT, GPU],
-        beside: ONE,
-        qemu: (11, 1),
-        ..Needs::NOTHING
-    },
+    needs: ONE_GPU,
     limit: Duration::from_secs(60),
     expect: Expect::Passes,
     body,

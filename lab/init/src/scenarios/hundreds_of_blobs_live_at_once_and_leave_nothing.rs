@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::checks::Checks;
 use crate::desk::Desk;
-use crate::desk::machine::{DESK, GPU, MODULE, PORT, SERVE_FEW_MAPS, serving};
+use crate::desk::machine::{DESK, ONE_GPU, SERVE_FEW_MAPS, serving};
 use crate::scenario::{Expect, Needs, Scenario, Storey};
 use crate::sys::memory::{Map, PAGE};
 use crate::virtgpu::{Blob, Card, Made};
@@ -18,11 +18,8 @@ pub(super) const SCENARIO: Scenario = Scenario {
     claim: "300 blobs are mapped at once; past the limit the guest gets an error; nothing is left",
     storey: Storey::Guest,
     needs: Needs {
-        modules: &[MODULE],
-        devices: &[PORT, GPU],
         beside: &[serving(SERVE_FEW_MAPS), DESK],
-        qemu: (11, 1),
-        ..Needs::NOTHING
+        ..ONE_GPU
     },
     limit: Duration::from_secs(90),
     expect: Expect::Passes,

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::checks::Checks;
 use crate::desk::Desk;
-use crate::desk::machine::{DESK, GPU, MODULE, PORT, SECOND_GPU, SERVE_TWO, serving};
+use crate::desk::machine::{DESK, GPU, ONE_GPU, PORT, SECOND_GPU, SERVE_TWO, serving};
 use crate::scenario::{Expect, Needs, Scenario, Storey};
 use crate::sys::memory::Map;
 use crate::virtgpu::{Blob, Card, Picture, Screen};
@@ -18,11 +18,9 @@ pub(super) const SCENARIO: Scenario = Scenario {
     claim: "two GPUs with two outputs each: EDIDs, modes, page flips and cursors are right",
     storey: Storey::Guest,
     needs: Needs {
-        modules: &[MODULE],
         devices: &[PORT, GPU, SECOND_GPU],
         beside: &[serving(SERVE_TWO), DESK],
-        qemu: (11, 1),
-        ..Needs::NOTHING
+        ..ONE_GPU
     },
     limit: Duration::from_secs(40),
     expect: Expect::Passes,
@@ -92,14 +90,8 @@ fn displays(checks: &mut Checks, card: &Card) -> Result<()> {
 /// Shows a picture from a dumb buffer.
 fn show(card: &Card, output: usize, number: u32) -> Result<Picture> {
     let screen = card.screen(output)?;
-    let (width, height) = screen.mode.size();
-    let (made, pitch, memory) = card.dumb(width, height)?;
-    let picture = Picture {
-        pitch,
-        ..Picture::new(width, height, number)
-    };
-    picture.draw(&memory);
-    card.set(&screen, card.framebuffer(made.handle, picture)?)?;
+    let (framebuffer, picture) = card.dumb_picture(&screen, number)?;
+    card.set(&screen, framebuffer)?;
     Ok(picture)
 }
 

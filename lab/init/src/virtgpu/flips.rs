@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow};
 
 use super::card::Card;
-use super::kms::Screen;
 use super::picture::Picture;
 
 /// How long a picture is shown.
@@ -34,7 +33,10 @@ impl Flips {
     /// What the kernel says.
     pub fn start(card: Arc<Card>) -> Result<Self> {
         let screen = card.screen(0)?;
-        let frames = [frame(&card, &screen, 7)?, frame(&card, &screen, 8)?];
+        let frames = [
+            card.dumb_picture(&screen, 7)?,
+            card.dumb_picture(&screen, 8)?,
+        ];
         card.set(&screen, frames[0].0)?;
         let (shown, stop) = <(Arc<AtomicU64>, Arc<AtomicBool>)>::default();
         let thread = std::thread::spawn({
@@ -82,15 +84,4 @@ impl Flips {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().map_err(|_| anyhow!("flipping"))?
     }
-}
-
-fn frame(card: &Card, screen: &Screen, number: u32) -> Result<(u32, Picture)> {
-    let (width, height) = screen.mode.size();
-    let (made, pitch, memory) = card.dumb(width, height)?;
-    let picture = Picture {
-        pitch,
-        ..Picture::new(width, height, number)
-    };
-    picture.draw(&memory);
-    Ok((card.framebuffer(made.handle, picture)?, picture))
 }

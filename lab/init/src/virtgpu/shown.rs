@@ -1,4 +1,4 @@
-//! A picture on a screen, out of a host blob.
+//! Pictures on a screen, out of host blobs and dumb buffers.
 
 use anyhow::Result;
 
@@ -41,5 +41,21 @@ impl Card {
             memory,
             framebuffer,
         })
+    }
+
+    /// Draws the picture `number` of the screen's size into a dumb buffer, and makes
+    /// a framebuffer of it.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn dumb_picture(&self, screen: &Screen, number: u32) -> Result<(u32, Picture)> {
+        let (width, height) = screen.mode.size();
+        let (made, pitch, memory) = self.dumb(width, height)?;
+        let picture = Picture {
+            pitch,
+            ..Picture::new(width, height, number)
+        };
+        picture.draw(&memory);
+        Ok((self.framebuffer(made.handle, picture)?, picture))
     }
 }
